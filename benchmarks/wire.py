@@ -1,0 +1,163 @@
+"""The bytes of the benchmark: requests as a client sends them, answers as upstream gives them.
+
+All of it is rendered before anything is measured, but for the stamp in a streamed frame.
+"""
+
+import json
+from collections.abc import Callable
+
+SMALL = 1_000
+LARGE = 200_000
+"""Bytes of a request's body."""
+ANSWER = 1_000
+"""Bytes of the JSON answer's body."""
+
+PATH = b"/v1/messages"
+QUESTION = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. "
+
+_CLIENT = b"""\
+Host: 127.0.0.1
+Accept: application/json
+Accept-Encoding: gzip, deflate, br, zstd
+Accept-Language: *
+Anthropic-Beta: interleaved-thinking-2025-05-14
+Anthropic-Dangerous-Direct-Browser-Access: true
+Anthropic-Version: 2023-06-01
+Connection: keep-alive
+Content-Type: application/json
+User-Agent: bench/1.0
+X-Api-Key: dummy-key-of-the-benchmark
+X-App: cli
+X-Stainless-Arch: x64
+X-Stainless-Lang: js
+X-Stainless-OS: Linux
+X-Stainless-Package-Version: 1.0.0
+X-Stainless-Retry-Count: 0
+X-Stainless-Runtime: node
+X-Stainless-Runtime-Version: v22.0.0
+X-Stainless-Timeout: 600
+""".replace(b"\n", b"\r\n")
+
+_UPSTREAM = b"""\
+HTTP/1.1 200 OK
+Date: Thu, 01 Jan 2026 00:00:00 GMT
+Connection: keep-alive
+Anthropic-Organization-Id: 00000000-0000-4000-8000-000000000000
+Anthropic-Ratelimit-Input-Tokens-Limit: 2000000
+Anthropic-Ratelimit-Input-Tokens-Remaining: 1999000
+Anthropic-Ratelimit-Input-Tokens-Reset: 2026-01-01T00:00:01Z
+Anthropic-Ratelimit-Output-Tokens-Limit: 400000
+Anthropic-Ratelimit-Output-Tokens-Remaining: 399000
+Anthropic-Ratelimit-Output-Tokens-Reset: 2026-01-01T00:00:01Z
+Anthropic-Ratelimit-Requests-Limit: 4000
+Anthropic-Ratelimit-Requests-Remaining: 3999
+Anthropic-Ratelimit-Requests-Reset: 2026-01-01T00:00:01Z
+Request-Id: req_bench
+Server: bench
+Strict-Transport-Security: max-age=31536000
+X-Robots-Tag: none
+""".replace(b"\n", b"\r\n")
+
+STREAM_HEAD = _UPSTREAM + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+_DELTA = (
+    b"event: content_block_delta\n"
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%020d"}}\n\n'
+)
+
+
+def call(size: int) -> bytes:
+    """A request whose body, a conversation, is exactly `size` bytes; its answer is JSON."""
+    return _request(PATH, _conversation(size, stream=False))
+
+
+def stream(frames: int, rate: float) -> bytes:
+    """A request that upstream answers with so many text frames, so many of them a second."""
+    return _request(b"%s?frames=%d&rate=%g" % (PATH, frames, rate), _conversation(SMALL, stream=True))
+
+
+def answer() -> bytes:
+    """The JSON answer, head and body."""
+    body = _exactly(ANSWER, lambda text: _message([{"type": "text", "text": text}], "end_turn"))
+    head = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return _UPSTREAM + head + body
+
+
+def opening() -> bytes:
+    """The chunks before a stream's text."""
+    started: dict[str, object] = {"type": "message_start", "message": _message([], None)}
+    empty = {"type": "text", "text": ""}
+    block: dict[str, object] = {"type": "content_block_start", "index": 0, "content_block": empty}
+    return _chunk(_frame(started)) + _chunk(_frame(block))
+
+
+def closing(frames: int) -> bytes:
+    """The chunks after a stream's text, the last one included."""
+    delta = {"stop_reason": "end_turn", "stop_sequence": None}
+    ends: list[dict[str, object]] = [
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": delta, "usage": {"output_tokens": frames}},
+        {"type": "message_stop"},
+    ]
+    return b"".join(_chunk(_frame(told)) for told in ends) + b"0\r\n\r\n"
+
+
+def stamped(nanoseconds: int) -> bytes:
+    """A chunk with one text frame, whose text is the moment it is sent at."""
+    return _chunk(_DELTA % nanoseconds)
+
+
+def _conversation(size: int, *, stream: bool) -> bytes:
+    """Turns of some 2 KB each, as many as fit, and a last question that fills up the size."""
+    count = max(0, size - SMALL) // 2_000
+    turns: list[dict[str, object]] = [
+        {"role": ("user", "assistant")[number % 2], "content": [{"type": "text", "text": QUESTION * 27}]}
+        for number in range(count - count % 2)
+    ]
+
+    def body(text: str) -> dict[str, object]:
+        last = {"role": "user", "content": [{"type": "text", "text": text}]}
+        return {
+            "model": "claude-bench",
+            "max_tokens": 1024,
+            "stream": stream,
+            "metadata": {"user_id": "bench"},
+            "messages": [*turns, last],
+        }
+
+    return _exactly(size, body)
+
+
+def _message(content: list[dict[str, str]], stop_reason: str | None) -> dict[str, object]:
+    return {
+        "id": "msg_bench",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-bench",
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 250, "output_tokens": 1, "cache_read_input_tokens": 100},
+    }
+
+
+def _exactly(size: int, build: Callable[[str], dict[str, object]]) -> bytes:
+    """The JSON of what `build` makes of a text just long enough."""
+    missing = size - len(_json(build("")))
+    return _json(build((QUESTION * (missing // len(QUESTION) + 1))[:missing]))
+
+
+def _request(target: bytes, body: bytes) -> bytes:
+    return b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s" % (target, _CLIENT, len(body), body)
+
+
+def _frame(told: dict[str, object]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (f"{told['type']}".encode(), _json(told))
+
+
+def _chunk(frame: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(frame), frame)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,41 @@
+# One guard, the same for everyone: `uv run just ci`. Recipes run inside `uv run`, so tools are on PATH.
+
+set positional-arguments
+
+# list the recipes
+default:
+    @"{{ just_executable() }}" --list
+
+# the guard: format, lint, types, import direction, tests with branch coverage, specs compared
+ci:
+    ruff format --check .
+    ruff check .
+    mypy --strict -p loom_core -p loom_shell
+    lint-imports --no-cache --no-logo
+    pytest --cov --verify=check
+
+# run some tests, or all: just test tests/core -k frame
+test *args:
+    pytest "$@"
+
+# format, and mend what lint can mend by itself: in some paths, or everywhere
+fix *paths:
+    ruff check --fix --exit-zero "$@"
+    ruff format "$@"
+
+# write what is generated and compared: specs/transitions.md and verification.md
+verify:
+    python -m tests.support.transitions
+    pytest --verify=write
+
+# the properties with many random examples (the hypothesis profile `deep`)
+soak:
+    HYPOTHESIS_PROFILE=deep pytest -m hypothesis --timeout=1800
+
+# CPU and latency of the relay beside a bare pass-through, in one run
+bench *args:
+    python -m benchmarks "$@"
+
+# the real Claude Code through the Loom to the simulator (needs npm)
+e2e *args:
+    python -m tests.e2e "$@"

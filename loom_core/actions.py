@@ -1,0 +1,109 @@
+"""What must be done: every order the core gives the shell, in the imperative.
+
+Actions of one step are performed in order. `SendHead` has one cause only, an answer: so no
+client can get a status before upstream, or the Loom itself, has one to give.
+"""
+
+from msgspec import Struct
+
+from loom_core.events import Event, Headers, Key
+from loom_core.message import Seen
+
+
+class SendUpstream(Struct, frozen=True):
+    """Open an attempt. `body` None: the body follows as `SendUpstreamChunk`.
+
+    `replace_credential`: the shell adds the Loom's own key (the core never sees it).
+    """
+
+    attempt: int
+    method: str
+    target: bytes
+    headers: Headers
+    body: bytes | None
+    replace_credential: bool
+
+
+class SendUpstreamChunk(Struct, frozen=True):
+    data: bytes
+
+
+class EndUpstreamRequest(Struct, frozen=True):
+    """The request body is complete."""
+
+
+class AbortUpstream(Struct, frozen=True):
+    """Close the attempt's connection at once, whatever it was doing."""
+
+
+class SendHead(Struct, frozen=True):
+    status: int
+    headers: Headers
+
+
+class SendChunk(Struct, frozen=True):
+    data: bytes
+
+
+class EndResponse(Struct, frozen=True):
+    """End the response cleanly."""
+
+
+class AbortResponse(Struct, frozen=True):
+    """Break the client's connection so that it cannot be taken for a clean end."""
+
+
+class SetTimer(Struct, frozen=True):
+    """Deliver `TimerFired(timer)` once `at` has come (nanoseconds since the epoch)."""
+
+    timer: str
+    at: int
+
+
+class Tell(Struct, frozen=True):
+    """Deliver an event to a machine, after the actions before this one are done."""
+
+    key: Key
+    event: Event
+
+
+class LogExchange(Struct, frozen=True):
+    """The one log line of an exchange. Never a header value or a body; the path without query.
+
+    Times are nanoseconds; `to_head` is None when no head went to the client.
+    """
+
+    method: str
+    path: bytes
+    status: int | None
+    attempts: int
+    received: int
+    relayed: int
+    to_head: int | None
+    total: int
+    outcome: str
+    detail: str
+    seen: Seen | None
+
+
+class Note(Struct, frozen=True):
+    """Something worth a line in the log that changed nothing."""
+
+    text: str
+
+
+Action = (
+    SendChunk
+    | SendUpstream
+    | SendUpstreamChunk
+    | EndUpstreamRequest
+    | AbortUpstream
+    | SendHead
+    | EndResponse
+    | AbortResponse
+    | SetTimer
+    | Tell
+    | LogExchange
+    | Note
+)
+Actions = tuple[Action, ...]

@@ -1,0 +1,145 @@
+"""What happened: every fact the shell hands to the core, in the past tense.
+
+Every event carries `at`, integer nanoseconds since the epoch: the core has no clock.
+Random values arrive in events too (`RequestReceived.seed`).
+"""
+
+from enum import Enum
+
+from msgspec import Struct
+
+from loom_core.rules import Rules
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header lines in the order they came: (name, value), repeated names kept apart."""
+
+
+class ExchangeKey(Struct, frozen=True):
+    """Names one exchange: one HTTP request and its response."""
+
+    id: str
+
+
+Key = ExchangeKey
+
+
+class Request(Struct, frozen=True):
+    """The head of the client's request.
+
+    `target` is path and query exactly as the client sent them, without scheme and authority.
+    """
+
+    method: str
+    target: bytes
+    headers: Headers
+
+
+class Admission(Enum):
+    """What the shell found out about the caller's credential (gateway mode or not)."""
+
+    OWN = "the client's own credential goes upstream unchanged"
+    TOKEN = "a client token was accepted: the credential is replaced by the Loom's key"  # noqa: S105
+    REFUSED = "gateway mode, and no valid client token"
+
+
+class Cause(Enum):
+    """Why an attempt at upstream failed; the value is the words a person reads."""
+
+    REFUSED = "connection refused"
+    UNREACHABLE = "the host cannot be found or reached"
+    TLS = "the TLS handshake failed"
+    CONNECT_TIMEOUT = "connecting took too long"
+    STALE = "a kept-alive connection had gone stale"
+    CLOSED = "the connection was closed before an answer"
+    RESET = "the connection was reset before an answer"
+    PROTOCOL = "the answer was not valid HTTP"
+    SILENT = "no byte came within the silence limit"
+    BROKEN = "the answer broke off in the middle"
+
+
+class RequestReceived(Struct, frozen=True):
+    """The request's head is here; its body follows as chunks. `seed` feeds the jitter."""
+
+    at: int
+    request: Request
+    rules: Rules
+    admission: Admission
+    seed: int
+
+
+class RequestChunkReceived(Struct, frozen=True):
+    at: int
+    data: bytes
+
+
+class RequestEnded(Struct, frozen=True):
+    at: int
+
+
+class ClientGone(Struct, frozen=True):
+    """The client closed or reset its connection before the response was complete."""
+
+    at: int
+
+
+class UpstreamHeadReceived(Struct, frozen=True):
+    at: int
+    status: int
+    headers: Headers
+
+
+class UpstreamChunkReceived(Struct, frozen=True):
+    """Body bytes as they came: neither decoded nor decompressed."""
+
+    at: int
+    data: bytes
+
+
+class UpstreamEnded(Struct, frozen=True):
+    """The response is complete by its own framing (RFC 9112 section 6.3)."""
+
+    at: int
+
+
+class UpstreamFailed(Struct, frozen=True):
+    """An attempt failed. `replayable`: nothing of a streamed request body was sent yet.
+
+    `detail` is for the log, never for the client.
+    """
+
+    at: int
+    cause: Cause
+    replayable: bool
+    detail: str
+
+
+class TimerFired(Struct, frozen=True):
+    at: int
+    timer: str
+
+
+class ObservationDue(Struct, frozen=True):
+    """Relayed bytes have gone out and wait to be looked at."""
+
+    at: int
+
+
+class ShutdownRequested(Struct, frozen=True):
+    """The drain time is over: whatever still runs is to be aborted."""
+
+    at: int
+
+
+Event = (
+    UpstreamChunkReceived
+    | RequestReceived
+    | RequestChunkReceived
+    | RequestEnded
+    | ClientGone
+    | UpstreamHeadReceived
+    | UpstreamEnded
+    | UpstreamFailed
+    | TimerFired
+    | ObservationDue
+    | ShutdownRequested
+)

@@ -1,0 +1,53 @@
+"""What becomes of a request: refused by the Loom itself, or ordered upstream as it came."""
+
+from loom_core.actions import SendUpstream
+from loom_core.errors import NOT_FOR_A_REVERSE_PROXY, TWO_FRAMINGS, UNAUTHORISED, Refusal, too_large
+from loom_core.events import Admission, Request, RequestReceived
+from loom_core.headers import CREDENTIALS, framing, to_upstream, whole_number, without
+
+READ_WHOLE = frozenset({b"/v1/messages", b"/v1/messages/count_tokens"})
+"""Paths whose POST bodies are read whole: what is woven into them needs all of them."""
+
+
+def path_of(request: Request) -> bytes:
+    """The target without its query, which may hold secrets and so reaches no log."""
+    return request.target.partition(b"?")[0]
+
+
+def streams_up(request: Request) -> bool:
+    """Whether the body goes up chunk by chunk. Without a framing field there is none (RFC 9112 6.3)."""
+    length, coded = framing(request.headers)
+    return bool(coded or whole_number(length)) and not (
+        request.method == "POST" and path_of(request) in READ_WHOLE
+    )
+
+
+def refusal(asked: RequestReceived) -> Refusal | None:
+    """Why this request goes no further, or None."""
+    if asked.request.method == "CONNECT":
+        return NOT_FOR_A_REVERSE_PROXY
+    length, coded = framing(asked.request.headers)
+    if length is not None and coded:
+        # RFC 9112 section 6.3: such a message is refused, so that one can never become two.
+        return TWO_FRAMINGS
+    if asked.admission is Admission.REFUSED:
+        return UNAUTHORISED
+    limit = asked.rules.max_body
+    if limit is not None and (whole_number(length) or 0) > limit:
+        return too_large(limit)
+    return None
+
+
+def order(asked: RequestReceived, attempt: int, body: bytes | None) -> SendUpstream:
+    """The client's request for one attempt. `body` None: it follows in chunks."""
+    request = asked.request
+    headers = to_upstream(request.headers)
+    replace = asked.admission is Admission.TOKEN
+    if replace:
+        # Exactly one credential goes upstream: the shell adds the Loom's in place of the client's.
+        headers = without(headers, CREDENTIALS)
+    length, coded = framing(request.headers)
+    if body is not None and (body or coded) and length is None:
+        # The client's chunked framing ended at this hop; a body read whole has a length.
+        headers = (*headers, (b"content-length", b"%d" % len(body)))
+    return SendUpstream(attempt, request.method, request.target, headers, body, replace)

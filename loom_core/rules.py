@@ -1,0 +1,27 @@
+"""The limits an exchange lives by: configuration, checked by the shell, carried by events."""
+
+from msgspec import Struct, field
+
+SECOND = 1_000_000_000
+"""One second in the core's unit of time, nanoseconds."""
+
+
+class Retry(Struct, frozen=True):
+    """Bounded retries of what the client cannot see.
+
+    The wait before attempt n+1 is `base * factor**(n-1)`, at most `cap`, times a jitter in
+    0.5..1.5. Waits are nanoseconds. `statuses` are answers retried as well (default: none).
+    """
+
+    max_attempts: int = 3
+    base: int = SECOND // 2
+    factor: float = 2.0
+    cap: int = 8 * SECOND
+    statuses: frozenset[int] = frozenset()
+
+
+class Rules(Struct, frozen=True):
+    """What one exchange may do. `max_body` is bytes, None for no limit of our own."""
+
+    retry: Retry = field(default_factory=Retry)
+    max_body: int | None = None

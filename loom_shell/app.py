@@ -1,0 +1,202 @@
+"""The ASGI application: each request becomes one exchange; `/loom/` is the Loom's own.
+
+`app` is for any ASGI server (`hypercorn loom_shell.app:app`), configured by environment and
+`loom.toml`; `loom serve` builds its own with the flags given.
+"""
+
+import asyncio
+import random
+import secrets
+import sys
+from collections.abc import Iterator
+from itertools import count
+
+import httpx
+
+from loom_core.errors import Refusal
+from loom_core.events import ExchangeKey, Headers, Request, RequestReceived
+from loom_shell.config import Config, ConfigError, load
+from loom_shell.driver import Driver
+from loom_shell.gateway import admit
+from loom_shell.log import Log, form_for
+from loom_shell.own import own_pages
+from loom_shell.relay import Receive, Relay, Scope, Send
+from loom_shell.transport import Transport
+from loom_shell.upstream import Upstream
+
+_WEBSOCKET = Refusal(400, "invalid_request_error", "The Loom relays HTTP; it does not speak WebSocket.")
+_NOT_HTTP_1 = Refusal(505, "invalid_request_error", "The Loom speaks HTTP/1.1.", close=True)
+
+
+class App:
+    """Relays what is not its own. Without a `config` it loads one when the server starts it up."""
+
+    def __init__(self, config: Config | None = None, log: Log | None = None) -> None:
+        self._config = config
+        self._log = log
+        self._loom: Loom | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._loom_now().http(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case "websocket":
+                await _refuse_websocket(receive, send)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new exchange, wait for those under way, then abort what is left."""
+        if self._loom is not None:
+            await self._loom.drain(seconds)
+
+    def hurry(self) -> None:
+        """End a drain early: abort what is left now."""
+        if self._loom is not None:
+            self._loom.hurry()
+
+    def _loom_now(self) -> "Loom":
+        if self._loom is None:
+            config = self._config or load({})
+            self._loom = Loom(config, self._log or Log(2, form_for(config.log, 2)))
+        return self._loom
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    self._loom_now()
+                except ConfigError as error:
+                    # Of `lifespan.startup.failed` a server makes a traceback, and the user wants a line.
+                    print(f"loom: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                    asyncio.get_running_loop().call_soon(sys.exit, 2)
+                    continue
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._loom is not None:
+                    await self._loom.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class Loom:
+    """What one process serves with: configuration, driver, upstream, and the exchanges under way."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        self._config = config
+        self._log = log
+        self._driver = Driver(log)
+        self._upstream = Upstream(
+            httpx.URL(config.origin.url),
+            Transport(),
+            key=config.gateway.key,
+            connect_seconds=config.connect_timeout_seconds,
+            silence_seconds=config.silence_timeout_seconds,
+        )
+        self._running: dict[ExchangeKey, Relay] = {}
+        self._rests: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._quiet = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._ids = _ids()
+        self._own = own_pages(lambda: self._draining, lambda: len(self._running))
+
+    async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, target = target_of(scope)
+        is_http_1 = scope["http_version"].startswith("1.")
+        if path == b"/loom" or path.startswith(b"/loom/") or not is_http_1:
+            # Our answers read no body. Someone must, or the server's queue fills and nothing moves again.
+            rest = asyncio.get_running_loop().create_task(_drop(receive))
+            self._rests.add(rest)
+            rest.add_done_callback(self._rests.discard)
+            if is_http_1:
+                await self._own({**scope, "path": path.decode("latin-1"), "raw_path": path}, receive, send)
+            else:
+                await _refuse(_NOT_HTTP_1, send, "http")
+            return
+        headers: Headers = tuple(scope["headers"])
+        key = ExchangeKey(next(self._ids))
+        asked = RequestReceived(
+            at=self._driver.now(),
+            request=Request(scope["method"], target, headers),
+            rules=self._config.rules,
+            admission=admit(headers, self._config.gateway),
+            seed=random.getrandbits(64),
+        )
+        relay = Relay(key, self._driver, self._upstream, receive, send)
+        self._running[key] = relay
+        try:
+            await relay.run(asked, refuse=self._draining)
+        finally:
+            del self._running[key]
+            if not self._running:
+                self._quiet.set()
+
+    async def drain(self, seconds: float) -> None:
+        self._draining = True
+        if self._running:
+            self._log.note("info", "draining", exchanges=len(self._running), seconds=seconds)
+            await self._until_quiet(seconds)
+        if self._running:
+            self._log.note("warning", "drain time is over: aborting", exchanges=len(self._running))
+            for relay in list(self._running.values()):
+                relay.shut_down()
+            self._hurry.clear()
+            await self._until_quiet(1.0)
+
+    def hurry(self) -> None:
+        self._hurry.set()
+
+    async def _until_quiet(self, seconds: float) -> None:
+        self._quiet.clear()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._quiet, self._hurry)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def aclose(self) -> None:
+        await self.drain(0.0)
+        await self._upstream.aclose()
+        self._log.close(1.0)
+
+
+def target_of(scope: Scope) -> tuple[bytes, bytes]:
+    """Path, and path with query, exactly as sent; of an absolute target only what follows the authority.
+
+    Hypercorn's `raw_path` is the whole request target without its query, also when that is absolute
+    (RFC 9112 section 3.2.2): upstream's origin comes from the configuration only.
+    """
+    path: bytes = scope["raw_path"]
+    if not path.startswith((b"/", b"*")):
+        _, found, rest = path.partition(b"://")
+        slash = rest.find(b"/")
+        path = (rest[slash:] if slash >= 0 else b"/") if found else path
+    query: bytes = scope["query_string"]
+    return path, b"%s?%s" % (path, query) if query else path
+
+
+def _ids() -> Iterator[str]:
+    boot = secrets.token_hex(3)
+    return (f"{boot}-{number}" for number in count(1))
+
+
+async def _drop(receive: Receive) -> None:
+    """Read a request to the disconnect that the server reports after its response."""
+    while (await receive())["type"] == "http.request":
+        pass
+
+
+async def _refuse_websocket(receive: Receive, send: Send) -> None:
+    await receive()
+    await _refuse(_WEBSOCKET, send, "websocket.http")
+
+
+async def _refuse(refusal: Refusal, send: Send, kind: str) -> None:
+    body = refusal.body
+    start = {"status": refusal.status, "headers": refusal.headers(body)}
+    await send({"type": f"{kind}.response.start", **start})
+    await send({"type": f"{kind}.response.body", "body": body})
+
+
+app = App()

@@ -1,0 +1,40 @@
+"""The `loom` command. Only the subcommand that was called is imported, so that none pays for another."""
+
+import importlib
+import sys
+from importlib.metadata import version
+
+import typer
+
+COMMANDS = ("serve", "demo", "simulate", "token")
+
+
+def main() -> None:
+    command_line(sys.argv[1:])(prog_name="loom")
+
+
+def command_line(arguments: list[str]) -> typer.Typer:
+    """The command line for these arguments: one subcommand if they name one, else all (for the help)."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(loom)
+    named = [name for name in COMMANDS if name in arguments[:1]]
+    for name in named or COMMANDS:
+        module = importlib.import_module(f"loom_shell.cli.{name}")
+        app.command(name)(getattr(module, name))
+    return app
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"loom {version('loom')}")
+        raise typer.Exit
+
+
+def loom(
+    *,
+    show_version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """The Loom: a byte-faithful reverse proxy between a Messages-API client and Anthropic's API."""
+    del show_version

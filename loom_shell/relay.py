@@ -1,0 +1,275 @@
+"""One exchange in the shell: ASGI messages to events, actions to ASGI messages and upstream.
+
+Two tasks: the client side turns what the client sends into events for as long as it is there; the
+answer side performs everything that must happen in order, and reads upstream only as fast as the
+client takes the bytes.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, cast
+
+import anyio
+import httpx
+
+from loom_core.actions import (
+    AbortResponse,
+    AbortUpstream,
+    Action,
+    EndResponse,
+    EndUpstreamRequest,
+    LogExchange,
+    Note,
+    SendChunk,
+    SendHead,
+    SendUpstream,
+    SendUpstreamChunk,
+    SetTimer,
+    Tell,
+)
+from loom_core.events import (
+    ClientGone,
+    ExchangeKey,
+    RequestChunkReceived,
+    RequestEnded,
+    RequestReceived,
+    ShutdownRequested,
+    TimerFired,
+    UpstreamChunkReceived,
+    UpstreamEnded,
+    UpstreamFailed,
+    UpstreamHeadReceived,
+)
+from loom_shell.driver import Driver
+from loom_shell.upload import Upload
+from loom_shell.upstream import Upstream, cause_of
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_SECOND = 1e9
+WATCH_AFTER_SECONDS = 0.02
+"""How long an exchange lasts, its request being complete, before a task watches whether the client leaves.
+
+Most of what a client could leave unseen is over by then; a task for each would cost more than it is worth.
+"""
+LINGER_SECONDS = 5.0
+"""How long an answer that came early waits, at its end, for the client to send the rest of its request."""
+
+
+class Relay:
+    """Runs one exchange from its first event to its log line."""
+
+    def __init__(
+        self, key: ExchangeKey, driver: Driver, upstream: Upstream, receive: Receive, send: Send
+    ) -> None:
+        self.key = key
+        self._driver = driver
+        self._upstream = upstream
+        self._receive = receive
+        self._send = send
+        self._upload = Upload()
+        self._outbox: deque[Action] = deque()
+        self._news = asyncio.Event()
+        self._order: SendUpstream | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_waiting = False
+        self._is_aborted = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._request_over = asyncio.Event()
+        self._over = False
+
+    async def run(self, asked: RequestReceived, *, refuse: bool = False) -> None:
+        """`refuse`: the Loom is draining; the request is answered so and goes nowhere."""
+        self._driver.begin(self.key, self._perform)
+        self._task = asyncio.current_task()
+        watch: asyncio.TimerHandle | None = None
+        try:
+            self._driver.dispatch(self.key, asked)
+            while self._order is None and not self._outbox and not self._request_over.is_set():
+                # A body that is read whole: there is nothing else to do meanwhile.
+                self._told_by_client(await self._receive())
+            if self._request_over.is_set():
+                watch = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._read_on)
+            else:
+                self._read_on()
+            if refuse:
+                self.shut_down()
+            await self._answer_side()
+        except asyncio.CancelledError:
+            # The server lets go of the connection, since its client went or shutting down took too long.
+            self._abandon()
+            raise
+        except Exception as error:  # noqa: BLE001  # Whatever the server refuses ends this exchange only.
+            text = f"the answer could not be relayed: {type(error).__name__}: {error}"
+            self._driver.do(self.key, Note(text))
+            self._abandon()
+        finally:
+            self._driver.end(self.key)
+            self._upload.close()
+            for timer in (self._timer, watch):
+                if timer is not None:
+                    timer.cancel()
+
+    def _read_on(self) -> None:
+        """Read what the client still sends, in a task of its own.
+
+        It ends by itself, at the disconnect that the server reports after every response: were it to
+        end before, a server whose queue is full of the request's rest could never close the connection.
+        """
+        self._reading = asyncio.get_running_loop().create_task(self._client_side())
+
+    def shut_down(self) -> None:
+        """The drain time is over."""
+        self._driver.dispatch(self.key, ShutdownRequested(self._driver.now()))
+
+    def _perform(self, action: Action) -> None:
+        """Do at once what concerns upstream; keep the rest for the answer side, in order."""
+        match action:
+            case SendChunk() | SendHead():
+                # The answer side read what they follow from, or an `EndResponse` comes along: no call needed.
+                self._outbox.append(action)
+                return
+            case SendUpstream():
+                self._order = action
+            case SendUpstreamChunk(data=data):
+                self._upload.feed(data)
+            case EndUpstreamRequest():
+                self._upload.end()
+            case AbortUpstream():
+                self._order = None
+                self._is_aborted = True
+                if self._is_waiting and self._task is not None:
+                    self._task.cancel()
+            case SetTimer(timer=timer, at=at):
+                delay = max(0.0, (at - self._driver.now()) / _SECOND)
+                self._timer = asyncio.get_running_loop().call_later(delay, self._fire, timer)
+            case _:
+                self._outbox.append(action)
+        self._news.set()
+
+    def _fire(self, timer: str) -> None:
+        self._driver.dispatch(self.key, TimerFired(self._driver.now(), timer))
+
+    async def _client_side(self) -> None:
+        while self._told_by_client(await self._receive()):
+            await self._upload.room()
+
+    def _told_by_client(self, message: Message) -> bool:
+        """One message from the client as events; False once it is gone."""
+        driver, key = self._driver, self.key
+        if message["type"] != "http.request":
+            self._request_over.set()
+            driver.dispatch(key, ClientGone(driver.now()))
+            return False
+        body = message.get("body", b"")
+        if body:
+            driver.dispatch(key, RequestChunkReceived(driver.now(), body))
+        if not message.get("more_body", False):
+            self._request_over.set()
+            driver.dispatch(key, RequestEnded(driver.now()))
+        return True
+
+    async def _answer_side(self) -> None:
+        while True:
+            await self._flush()
+            if self._over:
+                return
+            if self._order is not None:
+                order, self._order = self._order, None
+                await self._abortable(order)
+            else:
+                self._news.clear()
+                await self._news.wait()
+
+    async def _abortable(self, order: SendUpstream) -> None:
+        """Make an attempt that `AbortUpstream` can end wherever it waits.
+
+        What a cancel scope does, for this one task and purpose: a cancellation of ours is taken back,
+        one that came from elsewhere goes on.
+        """
+        self._is_aborted, self._is_waiting = False, True
+        try:
+            await self._attempt(order)
+        except asyncio.CancelledError:
+            if not self._is_aborted or self._task is None or self._task.uncancel() > 0:
+                raise
+        finally:
+            self._is_waiting = False
+
+    async def _attempt(self, order: SendUpstream) -> None:
+        driver, key = self._driver, self.key
+        try:
+            response = await self._upstream.open(order, self._upload)
+        except httpx.TransportError as error:
+            self._failed(error)
+            return
+        head = UpstreamHeadReceived(driver.now(), response.status_code, tuple(response.headers.raw))
+        body = cast(httpx.AsyncByteStream, response.stream)
+        try:
+            self._is_waiting = False
+            driver.dispatch(key, head)
+            self._is_waiting = True
+            if self._is_aborted:
+                # A status that is tried again: nothing of its body is wanted.
+                return
+            await self._flush()
+            async for data in body:
+                driver.dispatch(key, UpstreamChunkReceived(driver.now(), data))
+                await self._flush()
+            driver.dispatch(key, UpstreamEnded(driver.now()))
+        except httpx.TransportError as error:
+            self._failed(error)
+        finally:
+            await body.aclose()
+
+    def _failed(self, error: httpx.TransportError) -> None:
+        replayable = not self._upload.taken
+        self._driver.dispatch(
+            self.key, UpstreamFailed(self._driver.now(), cause_of(error), replayable, f"{error}")
+        )
+
+    def _abandon(self) -> None:
+        """The client can be told nothing more: abort upstream, and write what is left to the log."""
+        self._driver.dispatch(self.key, ClientGone(self._driver.now()))
+        while self._outbox:
+            action = self._outbox.popleft()
+            if isinstance(action, Tell | LogExchange | Note):
+                self._driver.do(self.key, action)
+
+    async def _linger(self) -> None:
+        """Read and drop what is left of the request before the server may close the connection.
+
+        RFC 9112 section 9.6: closing with unread bytes resets the connection, and the reset can take
+        the answer from a client that has not read it yet.
+        """
+        self._upload.close()
+        if not self._request_over.is_set():
+            with anyio.move_on_after(LINGER_SECONDS):
+                await self._request_over.wait()
+
+    async def _flush(self) -> None:
+        """Perform what waits, in order."""
+        outbox = self._outbox
+        while outbox:
+            action = outbox.popleft()
+            match action:
+                case SendChunk(data=data):
+                    await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                case SendHead(status=status, headers=headers):
+                    await self._send({"type": "http.response.start", "status": status, "headers": headers})
+                case EndResponse():
+                    await self._linger()
+                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                case AbortResponse():
+                    # Returning with the response open makes the server close the connection without
+                    # the final chunk, which no client can take for a clean end.
+                    pass
+                case LogExchange():
+                    self._driver.do(self.key, action)
+                    self._over = True
+                case Tell() | Note():
+                    self._driver.do(self.key, action)

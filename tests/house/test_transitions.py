@@ -1,0 +1,30 @@
+"""`specs/transitions.md` says what the machine does today, about every state and every event."""
+
+from typing import get_args
+
+from loom_core.events import Event
+from loom_core.exchange import State
+from tests.support import samples, transitions
+
+
+def test_the_page_is_what_the_machine_does() -> None:
+    written = transitions.PAGE.read_text(encoding="utf-8")
+    assert written == transitions.current(), "stale: run `uv run just verify` and look at the difference"
+
+
+def test_every_class_of_state_and_event_has_a_sample() -> None:
+    assert {type(state) for state in samples.states().values()} == set(get_args(State))
+    assert {type(event) for event in samples.events().values()} == set(get_args(Event))
+
+
+def test_the_page_speaks_of_every_pair() -> None:
+    sections = transitions.current().split("\n## ")[1:]
+    assert [section.partition("\n")[0] for section in sections] == list(samples.states())
+    for section in sections:
+        listed = [
+            line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| ")
+        ][2:]
+        for line in section.splitlines():
+            if line.startswith(("Changes nothing: ", "Out of order, noted: ")):
+                listed += line.partition(": ")[2].removesuffix(".").split(", ")
+        assert sorted(listed) == sorted(samples.events())

@@ -1,0 +1,120 @@
+"""The command as a person runs it."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from loom_shell.cli import demo as command
+from loom_shell.cli.main import command_line
+from loom_shell.demo.stage import DemoFailed
+
+DEMO = [sys.executable, "-m", "loom_shell", "demo"]
+UNWELCOME = {
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "ALL_PROXY": "socks5://127.0.0.1:9",
+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+    "ANTHROPIC_CUSTOM_HEADERS": "x-simulate: error-500",
+    "ANTHROPIC_LOG": "debug",
+    "LOOM_UPSTREAM": "nonsense",
+    "LOOM_PORT": "nonsense",
+}
+
+
+@pytest.mark.spec("demo.ends")
+@pytest.mark.spec("demo.environment")
+@pytest.mark.spec("demo.plain")
+@pytest.mark.spec("demo.narrow")
+def test_it_ends_well_within_its_time_in_plain_lines_whatever_the_environment() -> None:
+    began = time.monotonic()
+    environment = {**os.environ, **UNWELCOME, "COLUMNS": "80"}
+    done = subprocess.run(DEMO, capture_output=True, env=environment, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert time.monotonic() - began < 15
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "The Loom relays a small conversation"
+    assert lines[-1].endswith("claude")
+    assert not [line for line in lines if not line.isprintable() or line != line.rstrip()]
+
+
+@pytest.mark.spec("demo.leaves-nothing")
+@pytest.mark.spec("demo.failure")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_told_to_stop_it_ends_its_loom_and_says_so(number: signal.Signals, tmp_path: Path) -> None:
+    # One request is all it gets to make: the first answer never ends.
+    script = tmp_path / "stalled.py"
+    script.write_text(
+        "import loom_shell.demo.stage as stages\n"
+        "from loom_shell.simulator import SCENARIOS\n"
+        "from loom_shell.cli.main import main\n"
+        "stages.watchable = lambda pace: SCENARIOS['stall-mid-stream']\n"
+        "main()\n"
+    )
+    command = [sys.executable, str(script), "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        address = ""
+        for line in process.stdout:
+            if line.lstrip().startswith("Loom "):
+                address = line.split()[1]
+            if line.lstrip().startswith("upstream"):
+                break
+        process.send_signal(number)
+        _, said = process.communicate(timeout=15)
+    assert process.returncode == 1
+    assert said.splitlines()[-1:] == ["loom: the demo was interrupted"]
+    port = int(address.rpartition(":")[2])
+    gone = subprocess.run(
+        [sys.executable, "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}))"],
+        capture_output=True,
+        check=False,
+    )
+    assert b"ConnectionRefusedError" in gone.stderr
+
+
+@pytest.mark.spec("demo.sdk")
+def test_without_the_sdk_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+
+    def without(name: str) -> ModuleSpec | None:
+        return None if name == "anthropic" else real(name)
+
+    monkeypatch.setattr(command, "find_spec", without)
+    done = CliRunner().invoke(command_line(["demo"]), ["demo"])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "uv run --extra demo loom demo" in done.stderr
+    assert "pip install 'loom[demo]'" in done.stderr
+
+
+@pytest.mark.spec("demo.failure")
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            DemoFailed("`loom serve` did not start: [red]no[/red]"),
+            "loom: `loom serve` did not start: [red]no[/red]",
+        ),
+        (OSError("two\nlines"), "loom: the demo broke off: OSError: two lines"),
+    ],
+)
+def test_a_failure_is_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("loom_shell.demo.show.show", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    done = CliRunner().invoke(command_line(["demo"]), ["demo"])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [line]

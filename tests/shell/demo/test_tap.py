@@ -1,0 +1,79 @@
+"""The client's end of the wire, kept as it was."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx2
+import pytest
+
+from loom_shell.demo.tap import Passed, Tap
+from loom_shell.simulator import Simulator
+
+ASKED = {"stream": True, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def _tapped(
+    scenario: str, ask: Callable[[httpx2.AsyncClient, str], Awaitable[bytes]]
+) -> tuple[Passed, bytes, int]:
+    news: list[Passed] = []
+
+    async def run() -> tuple[Passed, bytes, int]:
+        async with Simulator(scenario) as simulator:
+            tap = Tap(httpx2.AsyncHTTPTransport(trust_env=False), news.append)
+            async with httpx2.AsyncClient(transport=tap, trust_env=False) as client:
+                got = await ask(client, f"{simulator.origin}/v1/messages?a=1")
+            assert set(news) == set(tap.passed)
+            return tap.passed[0], got, len(news)
+
+    return asyncio.run(run())
+
+
+async def _read(client: httpx2.AsyncClient, url: str) -> bytes:
+    return (await client.post(url, json=ASKED)).content
+
+
+async def _read_until_it_breaks(client: httpx2.AsyncClient, url: str) -> bytes:
+    got = bytearray()
+
+    async def read(answer: httpx2.Response) -> None:
+        async for chunk in answer.aiter_raw():
+            got.extend(chunk)
+
+    async with client.stream("POST", url, json=ASKED) as answer:
+        with pytest.raises(httpx2.TransportError):
+            await read(answer)
+    return bytes(got)
+
+
+@pytest.mark.spec("demo.honest")
+def test_bytes_frames_and_times_are_those_of_the_wire() -> None:
+    passed, got, told = _tapped("ok", _read)
+    assert passed.down == got
+    assert (passed.method, passed.target, passed.status) == ("POST", b"/v1/messages?a=1", 200)
+    assert b'"stream":true' in passed.up
+    assert passed.frames["message_start"] == passed.frames["message_stop"] == 1
+    assert passed.frames.total() == got.count(b"\n\n")
+    assert passed.newest == "message_stop"
+    assert passed.first_byte is not None
+    assert passed.ended is not None
+    assert passed.began <= passed.first_byte <= passed.ended
+    assert passed.broken == ""
+    assert told > 1
+
+
+def test_header_lines_are_kept_in_order_and_case() -> None:
+    passed, _, _ = _tapped("many-headers", _read)
+    assert [name for name, _ in passed.lines if name.startswith(b"X-Loom-")] == [
+        b"X-Loom-%d" % number for number in range(87)
+    ]
+    assert not passed.is_stream
+    assert passed.frames.total() == 0
+
+
+@pytest.mark.spec("demo.broken")
+def test_a_stream_that_breaks_is_kept_up_to_there_and_the_error_goes_on() -> None:
+    passed, got, _ = _tapped("rst-mid-stream", _read_until_it_breaks)
+    assert passed.broken
+    assert passed.down == got
+    assert passed.frames["message_stop"] == 0
+    assert passed.ended is not None
