@@ -27,6 +27,9 @@ from loom_shell.upstream import Upstream
 _WEBSOCKET = Refusal(400, "invalid_request_error", "The Loom relays HTTP; it does not speak WebSocket.")
 _NOT_HTTP_1 = Refusal(505, "invalid_request_error", "The Loom speaks HTTP/1.1.", close=True)
 
+SWEEP_SECONDS = 0.02
+"""A client that leaves is seen after two of these at the latest; upstream has 100 ms to hear of it."""
+
 
 class App:
     """Relays what is not its own. Without a `config` it loads one when the server starts it up."""
@@ -100,6 +103,8 @@ class Loom:
         self._quiet = asyncio.Event()
         self._hurry = asyncio.Event()
         self._ids = _ids()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._lasting: set[ExchangeKey] = set()
         self._own = own_pages(lambda: self._draining, lambda: len(self._running))
 
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,12 +131,26 @@ class Loom:
         )
         relay = Relay(key, self._driver, self._upstream, receive, send)
         self._running[key] = relay
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._watch_lasting)
         try:
             await relay.run(asked, refuse=self._draining)
         finally:
             del self._running[key]
             if not self._running:
                 self._quiet.set()
+
+    def _watch_lasting(self) -> None:
+        """Watch the client of each exchange that outlives a sweep.
+
+        Most that a client could leave unseen is over by then, and a watcher for each from its start
+        would cost more than the rest of the relay.
+        """
+        for key in self._lasting & self._running.keys():
+            self._running[key].watch()
+        self._lasting = set(self._running)
+        again = asyncio.get_running_loop().call_later
+        self._sweep = again(SWEEP_SECONDS, self._watch_lasting) if self._running else None
 
     async def drain(self, seconds: float) -> None:
         self._draining = True
@@ -157,6 +176,8 @@ class Loom:
 
     async def aclose(self) -> None:
         await self.drain(0.0)
+        if self._sweep is not None:
+            self._sweep.cancel()
         await self._upstream.aclose()
         self._log.close(1.0)
 

@@ -13,7 +13,7 @@ MAX_BATCH = 512
 MAX_WRITE = 4_096
 """Bytes of one write, unless one line is longer: as much as a pipe takes as one piece (PIPE_BUF,
 pipe(7)), so that the lines of several workers on one pipe do not cut one another."""
-GATHERING = 0.01
+GATHERING = 0.05
 """Seconds the thread gathers lines before it writes, unless it is behind: one wake-up for many."""
 
 

@@ -8,7 +8,7 @@ client takes the bytes.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import httpx
@@ -51,11 +51,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _SECOND = 1e9
-WATCH_AFTER_SECONDS = 0.02
-"""How long an exchange lasts, its request being complete, before a task watches whether the client leaves.
-
-Most of what a client could leave unseen is over by then; a task for each would cost more than it is worth.
-"""
 LINGER_SECONDS = 5.0
 """How long an answer that came early waits, at its end, for the client to send the rest of its request."""
 
@@ -71,7 +66,7 @@ class Relay:
         self._upstream = upstream
         self._receive = receive
         self._send = send
-        self._upload = Upload()
+        self._upload: Upload | None = None
         self._outbox: deque[Action] = deque()
         self._news = asyncio.Event()
         self._order: SendUpstream | None = None
@@ -80,21 +75,19 @@ class Relay:
         self._is_aborted = False
         self._timer: asyncio.TimerHandle | None = None
         self._request_over = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
         self._over = False
 
     async def run(self, asked: RequestReceived, *, refuse: bool = False) -> None:
         """`refuse`: the Loom is draining; the request is answered so and goes nowhere."""
         self._driver.begin(self.key, self._perform)
         self._task = asyncio.current_task()
-        watch: asyncio.TimerHandle | None = None
         try:
             self._driver.dispatch(self.key, asked)
             while self._order is None and not self._outbox and not self._request_over.is_set():
                 # A body that is read whole: there is nothing else to do meanwhile.
                 self._told_by_client(await self._receive())
-            if self._request_over.is_set():
-                watch = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._read_on)
-            else:
+            if not self._request_over.is_set():
                 self._read_on()
             if refuse:
                 self.shut_down()
@@ -109,10 +102,14 @@ class Relay:
             self._abandon()
         finally:
             self._driver.end(self.key)
-            self._upload.close()
-            for timer in (self._timer, watch):
-                if timer is not None:
-                    timer.cancel()
+            self._drop_upload()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def watch(self) -> None:
+        """From now on, see when the client leaves. A request that streams up is watched from the start."""
+        if self._reading is None and self._request_over.is_set():
+            self._read_on()
 
     def _read_on(self) -> None:
         """Read what the client still sends, in a task of its own.
@@ -133,11 +130,13 @@ class Relay:
                 # The answer side read what they follow from, or an `EndResponse` comes along: no call needed.
                 self._outbox.append(action)
                 return
-            case SendUpstream():
+            case SendUpstream(body=body):
                 self._order = action
-            case SendUpstreamChunk(data=data):
+                if body is None and self._upload is None:
+                    self._upload = Upload()
+            case SendUpstreamChunk(data=data) if self._upload is not None:
                 self._upload.feed(data)
-            case EndUpstreamRequest():
+            case EndUpstreamRequest() if self._upload is not None:
                 self._upload.end()
             case AbortUpstream():
                 self._order = None
@@ -156,7 +155,8 @@ class Relay:
 
     async def _client_side(self) -> None:
         while self._told_by_client(await self._receive()):
-            await self._upload.room()
+            if self._upload is not None:
+                await self._upload.room()
 
     def _told_by_client(self, message: Message) -> bool:
         """One message from the client as events; False once it is gone."""
@@ -203,34 +203,36 @@ class Relay:
     async def _attempt(self, order: SendUpstream) -> None:
         driver, key = self._driver, self.key
         try:
-            response = await self._upstream.open(order, self._upload)
+            answer = await self._upstream.open(order, self._upload)
         except httpx.TransportError as error:
             self._failed(error)
             return
-        head = UpstreamHeadReceived(driver.now(), response.status_code, tuple(response.headers.raw))
-        body = cast(httpx.AsyncByteStream, response.stream)
         try:
             self._is_waiting = False
-            driver.dispatch(key, head)
+            driver.dispatch(key, UpstreamHeadReceived(driver.now(), answer.status, answer.headers))
             self._is_waiting = True
             if self._is_aborted:
                 # A status that is tried again: nothing of its body is wanted.
                 return
             await self._flush()
-            async for data in body:
+            async for data in answer:
                 driver.dispatch(key, UpstreamChunkReceived(driver.now(), data))
                 await self._flush()
             driver.dispatch(key, UpstreamEnded(driver.now()))
         except httpx.TransportError as error:
             self._failed(error)
         finally:
-            await body.aclose()
+            await answer.aclose()
 
     def _failed(self, error: httpx.TransportError) -> None:
-        replayable = not self._upload.taken
+        replayable = self._upload is None or not self._upload.taken
         self._driver.dispatch(
             self.key, UpstreamFailed(self._driver.now(), cause_of(error), replayable, f"{error}")
         )
+
+    def _drop_upload(self) -> None:
+        if self._upload is not None:
+            self._upload.close()
 
     def _abandon(self) -> None:
         """The client can be told nothing more: abort upstream, and write what is left to the log."""
@@ -246,7 +248,7 @@ class Relay:
         RFC 9112 section 9.6: closing with unread bytes resets the connection, and the reset can take
         the answer from a client that has not read it yet.
         """
-        self._upload.close()
+        self._drop_upload()
         if not self._request_over.is_set():
             with anyio.move_on_after(LINGER_SECONDS):
                 await self._request_over.wait()

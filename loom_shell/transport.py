@@ -1,6 +1,8 @@
-"""The httpx transport of the relay: bytes, header lines and targets exactly as given.
+"""The transport of the relay: bytes, header lines and targets exactly as given.
 
-It stands behind httpx's transport interface, so that any other httpx transport can take its place.
+The relay asks it directly (`open`), for an httpx request and response cost more to build than an
+exchange may cost in all. It stands behind httpx's transport interface as well, and any other httpx
+transport can take its place (`upstream.py`).
 Why not the transports there are (seen with httpx-aiohttp 0.2 on aiohttp 3.14): repeated request
 headers arrive joined, header bytes that are not UTF-8 are lost, targets are requoted, bytes that
 came just before a connection broke are dropped, a reset close-delimited body ends cleanly, and
@@ -12,13 +14,14 @@ import errno
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 import aiohappyeyeballs
 import httpx
+from attrs import frozen
 
-from loom_core.events import Cause
+from loom_core.events import Cause, Headers
 from loom_shell.connection import Connection, UpstreamError
 
 MAX_IDLE = 64
@@ -27,7 +30,59 @@ CONNECT_SECONDS = 10.0
 HAPPY_EYEBALLS_SECONDS = 0.25
 """RFC 8305 section 5: the recommended delay before the next address is tried as well."""
 
-_Origin = tuple[str, str, int]
+Origin = tuple[str, str, int]
+"""Scheme, host and port."""
+
+
+@frozen
+class Asked:
+    """One request to upstream. Seconds, None for no limit; a `body` that is no bytes is streamed."""
+
+    origin: Origin
+    method: str
+    target: bytes
+    lines: Sequence[tuple[bytes, bytes]]
+    body: bytes | httpx.AsyncByteStream
+    connect: float | None
+    silence: float | None
+
+
+class Answer(httpx.AsyncByteStream):
+    """An answer: head, and body chunk by chunk as it comes. Closing it early closes the connection."""
+
+    def __init__(
+        self, transport: "Transport", origin: Origin, connection: Connection, silence: float | None
+    ) -> None:
+        self.status = 0
+        self.headers: Headers = ()
+        self._transport = transport
+        self._origin = origin
+        self._connection: Connection | None = connection
+        self._silence = silence
+        self.uploading: asyncio.Task[None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._connection is None:
+            raise StopAsyncIteration
+        chunk = await self._connection.chunk(self._silence)
+        if chunk:
+            return chunk
+        await self.aclose()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self.uploading is not None and not self.uploading.done():
+            # The rest of the request is not wanted any more, and its framing is left open.
+            self.uploading.cancel()
+            connection.abort()
+        else:
+            self._transport.release(self._origin, connection)
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -40,7 +95,7 @@ class Transport(httpx.AsyncBaseTransport):
     def __init__(self, tls: ssl.SSLContext | None = None, keep_alive: float = KEEP_ALIVE_SECONDS) -> None:
         self._tls = tls
         self._keep_alive = keep_alive
-        self._idle: defaultdict[_Origin, list[Connection]] = defaultdict(list)
+        self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()
         self._closed = False
 
@@ -50,24 +105,38 @@ class Transport(httpx.AsyncBaseTransport):
         return len(self._open)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        origin = _origin(request.url)
         timeout = request.extensions.get("timeout", {})
+        body = request.stream
+        asked = Asked(
+            origin=origin_of(request.url),
+            method=request.method,
+            target=request.extensions.get("target", request.url.raw_path),
+            lines=request.headers.raw,
+            body=b"".join(body) if isinstance(body, httpx.ByteStream) else cast(httpx.AsyncByteStream, body),
+            connect=timeout.get("connect", CONNECT_SECONDS),
+            silence=timeout.get("read"),
+        )
+        answer = await self.open(asked)
+        return httpx.Response(answer.status, headers=list(answer.headers), stream=answer, request=request)
+
+    async def open(self, asked: Asked) -> Answer:
+        """Send a request and wait for the head of its answer; raises `UpstreamError`."""
+        origin = asked.origin
         # A streamed body can be sent once only, so it is never risked on a connection that may be stale.
-        can_repeat = isinstance(request.stream, httpx.ByteStream)
-        connection = self._from_pool(origin) if can_repeat else None
+        connection = self._from_pool(origin) if isinstance(asked.body, bytes) else None
         if connection is None:
-            connection = await self._connect(origin, timeout.get("connect", CONNECT_SECONDS))
-        answer = _Answer(self, origin, connection, timeout.get("read"))
+            connection = await self._connect(origin, asked.connect)
+        answer = Answer(self, origin, connection, asked.silence)
         try:
-            connection.begin(request.method)
-            answer.uploading = _send(connection, request)
-            status, headers = await connection.head(answer.silence)
+            connection.begin(asked.method)
+            answer.uploading = _send(connection, asked)
+            answer.status, answer.headers = await connection.head(asked.silence)
         except BaseException as error:
             await answer.aclose()
             if isinstance(error, UpstreamError) and error.cause is Cause.STALE:
                 self._drop_idle(origin)
             raise
-        return httpx.Response(status, headers=list(headers), stream=answer, request=request)
+        return answer
 
     async def aclose(self) -> None:
         """Close every connection, and those that are still being opened as soon as they are."""
@@ -76,7 +145,7 @@ class Transport(httpx.AsyncBaseTransport):
             connection.abort()
         self._idle.clear()
 
-    def release(self, origin: _Origin, connection: Connection) -> None:
+    def release(self, origin: Origin, connection: Connection) -> None:
         """Keep a connection for the next request, or close it if it can't serve one."""
         idle = self._idle[origin]
         if connection.reusable and len(idle) < MAX_IDLE:
@@ -85,7 +154,7 @@ class Transport(httpx.AsyncBaseTransport):
         else:
             connection.abort()
 
-    def _from_pool(self, origin: _Origin) -> Connection | None:
+    def _from_pool(self, origin: Origin) -> Connection | None:
         """The connection used last, since it is the least likely to have gone stale."""
         idle = self._idle[origin]
         oldest = asyncio.get_running_loop().time() - self._keep_alive
@@ -97,7 +166,7 @@ class Transport(httpx.AsyncBaseTransport):
                 return connection
         return None
 
-    def _drop_idle(self, origin: _Origin) -> None:
+    def _drop_idle(self, origin: Origin) -> None:
         """One stale connection makes its contemporaries suspect: the next attempt opens its own."""
         for connection in self._idle.pop(origin, []):
             connection.abort()
@@ -108,7 +177,7 @@ class Transport(httpx.AsyncBaseTransport):
             if connection in idle:
                 idle.remove(connection)
 
-    async def _connect(self, origin: _Origin, limit: float | None) -> Connection:
+    async def _connect(self, origin: Origin, limit: float | None) -> Connection:
         try:
             async with asyncio.timeout(limit):
                 return await self._opened(origin)
@@ -118,7 +187,7 @@ class Transport(httpx.AsyncBaseTransport):
         except (OSError, RuntimeError, UnicodeError) as error:
             raise UpstreamError(_cause(error), f"{error}" or type(error).__name__) from error
 
-    async def _opened(self, origin: _Origin) -> Connection:
+    async def _opened(self, origin: Origin) -> Connection:
         scheme, host, port = origin
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -158,43 +227,7 @@ class Transport(httpx.AsyncBaseTransport):
         return self._tls
 
 
-class _Answer(httpx.AsyncByteStream):
-    """The body of an answer, chunk by chunk as it comes; closing it early closes the connection."""
-
-    def __init__(
-        self, transport: Transport, origin: _Origin, connection: Connection, silence: float | None
-    ) -> None:
-        self._transport = transport
-        self._origin = origin
-        self._connection: Connection | None = connection
-        self.silence = silence
-        self.uploading: asyncio.Task[None] | None = None
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._connection is None:
-            raise StopAsyncIteration
-        chunk = await self._connection.chunk(self.silence)
-        if chunk:
-            return chunk
-        await self.aclose()
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if self.uploading is not None and not self.uploading.done():
-            # The rest of the request is not wanted any more, and its framing is left open.
-            self.uploading.cancel()
-            connection.abort()
-        else:
-            self._transport.release(self._origin, connection)
-
-
-def _origin(url: httpx.URL) -> _Origin:
+def origin_of(url: httpx.URL) -> Origin:
     return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
 
 
@@ -218,35 +251,26 @@ def _cause(error: Exception) -> Cause:
             return Cause.UNREACHABLE
 
 
-def _send(connection: Connection, request: httpx.Request) -> asyncio.Task[None] | None:
+def _send(connection: Connection, asked: Asked) -> asyncio.Task[None] | None:
     """Write the request; a streamed body goes on in a task of its own, beside the answer."""
-    lines = request.headers.raw
+    lines = asked.lines
+    body = asked.body
     chunked = False
-    stream = request.stream
-    if not isinstance(stream, httpx.ByteStream):
+    if not isinstance(body, bytes):
         framing = {name.lower() for name, _ in lines} & {b"content-length", b"transfer-encoding"}
         chunked = b"content-length" not in framing
         if not framing:
             lines = [*lines, (b"transfer-encoding", b"chunked")]
-    target = request.extensions.get("target", request.url.raw_path)
-    head = b"".join(
-        (
-            b"%s %s HTTP/1.1\r\n" % (request.method.encode("ascii"), target),
-            *[b"%s: %s\r\n" % line for line in lines],
-            b"\r\n",
-        )
-    )
-    if isinstance(stream, httpx.ByteStream):
-        connection.write(head + b"".join(stream))
+    request_line = b"%s %s HTTP/1.1\r\n" % (asked.method.encode("ascii"), asked.target)
+    head = b"".join([request_line, *[b"%s: %s\r\n" % line for line in lines], b"\r\n"])
+    if isinstance(body, bytes):
+        connection.write(head + body)
         return None
     connection.write(head)
-    return asyncio.get_running_loop().create_task(_upload(connection, stream, chunked=chunked))
+    return asyncio.get_running_loop().create_task(_upload(connection, body, chunked=chunked))
 
 
-async def _upload(
-    connection: Connection, stream: httpx.SyncByteStream | httpx.AsyncByteStream, *, chunked: bool
-) -> None:
-    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101  # The other kind was ByteStream.
+async def _upload(connection: Connection, stream: httpx.AsyncByteStream, *, chunked: bool) -> None:
     try:
         async for data in stream:
             if data:  # An empty chunk would be the last one.

@@ -1,19 +1,32 @@
-"""The way to upstream: an order becomes an httpx request, each failure one typed cause."""
+"""The way to upstream: an order becomes a request, each failure one typed cause."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol, cast
 
 import httpx
 
 from loom_core.actions import SendUpstream
-from loom_core.events import Cause
+from loom_core.events import Cause, Headers
 from loom_shell.connection import UpstreamError
 from loom_shell.secret import Secret
+from loom_shell.transport import Asked, Transport, origin_of
 from loom_shell.upload import Upload
 
 
+class Answer(Protocol):
+    """An answer's head, and its body as it comes; closing it early closes the connection."""
+
+    status: int
+    headers: Headers
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
 class Upstream:
-    """Sends orders to one origin through one transport.
+    """Sends orders to one origin, through the Loom's own transport or any other of httpx's.
 
     `key` is the Loom's own upstream key in gateway mode; here is the only place that reads it.
     """
@@ -27,26 +40,42 @@ class Upstream:
         connect_seconds: float = 10.0,
         silence_seconds: float | None = None,
     ) -> None:
-        self._origin = origin
+        self._url = origin
+        self._origin = origin_of(origin)
         self._host = (b"Host", origin.netloc)
         self._transport = transport
         self._key = key
-        self._timeout = {"connect": connect_seconds, "read": silence_seconds}
+        self._connect = connect_seconds
+        self._silence = silence_seconds
 
-    async def open(self, order: SendUpstream, upload: Upload) -> httpx.Response:
-        """Send an order and wait for the answer's head; raises `UpstreamError` only."""
-        headers = [self._host, *order.headers]
+    async def open(self, order: SendUpstream, upload: Upload | None) -> Answer:
+        """Send an order and wait for the answer's head; raises `UpstreamError` only.
+
+        `upload` is the body of an order that has none of its own.
+        """
+        lines = [self._host, *order.headers]
         if order.replace_credential and self._key is not None:
-            headers.append((b"x-api-key", self._key.expose().encode("ascii")))
+            lines.append((b"x-api-key", self._key.expose().encode("ascii")))
+        body = upload or b"" if order.body is None else order.body
+        asked = Asked(self._origin, order.method, order.target, lines, body, self._connect, self._silence)
+        if isinstance(self._transport, Transport):
+            return await self._transport.open(asked)
+        return await self._through_httpx(asked)
+
+    async def _through_httpx(self, asked: Asked) -> Answer:
+        """The same through any httpx transport; how faithful that is, is the transport's affair."""
         request = httpx.Request(
-            order.method,
-            self._origin,
-            headers=headers,
-            stream=upload if order.body is None else httpx.ByteStream(order.body),
-            extensions={"target": order.target, "timeout": self._timeout},
+            asked.method,
+            self._url,
+            headers=list(asked.lines),
+            stream=httpx.ByteStream(asked.body) if isinstance(asked.body, bytes) else asked.body,
+            extensions={
+                "target": asked.target,
+                "timeout": {"connect": asked.connect, "read": asked.silence},
+            },
         )
         try:
-            return await self._transport.handle_async_request(request)
+            return _HttpxAnswer(await self._transport.handle_async_request(request))
         except UpstreamError:
             raise
         except httpx.TransportError as error:
@@ -57,6 +86,21 @@ class Upstream:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+class _HttpxAnswer:
+    """An httpx response as an answer, its body neither decoded nor decompressed."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.headers: Headers = tuple(response.headers.raw)
+        self._body = cast(httpx.AsyncByteStream, response.stream)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._body)
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 def cause_of(error: httpx.TransportError) -> Cause:

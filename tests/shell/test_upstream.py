@@ -15,7 +15,7 @@ from loom_shell.connection import UpstreamError
 from loom_shell.secret import Secret
 from loom_shell.transport import Transport
 from loom_shell.upload import Upload
-from loom_shell.upstream import Upstream, cause_of
+from loom_shell.upstream import Answer, Upstream, cause_of
 from tests.support.sockets import FIN, READ, RST, Peer, Step, both_loops, free_port
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -28,6 +28,11 @@ TRANSPORTS: dict[str, Make] = {
     "aiohttp": AiohttpTransport,
 }
 each_transport = pytest.mark.parametrize("make", TRANSPORTS.values(), ids=TRANSPORTS)
+
+
+async def read(answer: Answer) -> bytes:
+    """The whole body of an answer."""
+    return b"".join([chunk async for chunk in answer])
 
 
 def order(
@@ -63,13 +68,13 @@ async def test_an_order_goes_up_with_upstreams_host_and_nothing_else_of_its_own(
     async with Peer((READ, OK) * 2) as peer:
         upstream = Upstream(httpx.URL(peer.origin), Transport())
         response = await upstream.open(order(b"/a/../b?x=1&x=%zz", lines, b""), Upload())
-        assert await response.aread() == b"ok"
+        assert await read(response) == b"ok"
         upload = Upload()
         upload.feed(b"abc")
         upload.end()
         framed = (*lines, (b"content-length", b"3"))
         response = await upstream.open(order(b"*", framed, None, method="PUT"), upload)
-        assert await response.aread() == b"ok"
+        assert await read(response) == b"ok"
         await upstream.aclose()
         head = b"Host: 127.0.0.1:%d\r\nX-B: \xff\r\nx-a: 1\r\nX-B: 2\r\n" % peer.port
         assert peer.requests == [
@@ -112,7 +117,7 @@ async def test_the_key_goes_up_once_where_it_was_ordered(*, key: str | None, ord
         upstream = Upstream(httpx.URL(peer.origin), Transport(), key=Secret(key) if key else None)
         for _ in range(2):
             response = await upstream.open(order(replace_credential=ordered), Upload())
-            await response.aread()
+            await read(response)
         await upstream.aclose()
         for request in peer.requests:
             assert request.count(b"x-api-key: " + KEY.encode()) == (1 if key and ordered else 0)
@@ -212,7 +217,7 @@ async def test_a_transport_that_knows_the_target_extension_relays_it(
     async with Peer((READ, OK)) as peer:
         upstream = Upstream(httpx.URL(peer.origin), make())
         response = await upstream.open(order(b"/a//b/../c%zz?x=1&x=2"), Upload())
-        assert await response.aread() == b"ok"
+        assert await read(response) == b"ok"
         await response.aclose()
         await upstream.aclose()
         assert peer.requests[0].startswith(b"POST /a//b/../c%zz?x=1&x=2 HTTP/1.1\r\n")
