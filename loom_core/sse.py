@@ -6,6 +6,8 @@ with a colon is a comment; one leading byte-order mark is dropped; a frame witho
 the stream breaks off in, is not delivered.
 """
 
+import re
+
 from msgspec import Struct
 from msgspec.structs import replace as evolve
 
@@ -42,9 +44,11 @@ def feed(reader: Reader, data: bytes) -> tuple[Reader, tuple[Frame, ...]]:
         if len(text) < len(_BOM):
             return evolve(reader, rest=text, after_cr=after_cr), ()
         text = text.removeprefix(_BOM)
-    *whole, rest = text.split(b"\n\n")
     skipping, skipped = reader.skipping, reader.skipped
     frames: list[Frame] = []
+    if not skipping:
+        text = _plain_frames(text, frames)
+    *whole, rest = text.split(b"\n\n")
     for part in whole:
         if skipping or len(part) > MAX_FRAME:
             skipping, skipped = False, skipped + 1
@@ -53,6 +57,19 @@ def feed(reader: Reader, data: bytes) -> tuple[Reader, tuple[Frame, ...]]:
     if skipping or len(rest) - rest.endswith(b"\n") > MAX_FRAME:
         skipping, rest = True, rest[-1:]
     return Reader(rest, at_start=False, after_cr=after_cr, skipping=skipping, skipped=skipped), tuple(frames)
+
+
+_PLAIN = re.compile(rb"event: ([^\n]*)\ndata: ([^\n]*)\n\n")
+"""A frame as Messages API streams have them, nearly all of theirs."""
+
+
+def _plain_frames(text: bytes, frames: list[Frame]) -> bytes:
+    """Take the plain frames off the front of `text`, the short way; what is left needs the long one."""
+    done = 0
+    while (frame := _PLAIN.match(text, done)) is not None and frame.end() - done - 2 <= MAX_FRAME:
+        frames.append(Frame(frame[1], frame[2]))
+        done = frame.end()
+    return text[done:]
 
 
 def _with_lf_only(data: bytes, *, after_cr: bool) -> tuple[bytes, bool]:
