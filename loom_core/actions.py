@@ -6,8 +6,9 @@ client can get a status before upstream, or the Loom itself, has one to give.
 
 from msgspec import Struct
 
-from loom_core.events import Event, Headers, Key
+from loom_core.events import Event
 from loom_core.message import Seen
+from loom_core.values import Headers, Key
 
 
 class SendUpstream(Struct, frozen=True):

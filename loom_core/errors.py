@@ -6,7 +6,8 @@
 import msgspec
 from msgspec import Struct
 
-from loom_core.events import Cause, Headers, UpstreamFailed
+from loom_core.events import UpstreamFailed
+from loom_core.values import Cause, Headers
 
 
 class Refusal(Struct, frozen=True):

@@ -4,57 +4,10 @@ Every event carries `at`, integer nanoseconds since the epoch: the core has no c
 Random values arrive in events too (`RequestReceived.seed`).
 """
 
-from enum import Enum
-
 from msgspec import Struct
 
 from loom_core.rules import Rules
-
-Headers = tuple[tuple[bytes, bytes], ...]
-"""Header lines in the order they came: (name, value), repeated names kept apart."""
-
-
-class ExchangeKey(Struct, frozen=True):
-    """Names one exchange: one HTTP request and its response."""
-
-    id: str
-
-
-Key = ExchangeKey
-
-
-class Request(Struct, frozen=True):
-    """The head of the client's request.
-
-    `target` is path and query exactly as the client sent them, without scheme and authority.
-    """
-
-    method: str
-    target: bytes
-    headers: Headers
-
-
-class Admission(Enum):
-    """What the shell found out about the caller's credential (gateway mode or not)."""
-
-    OWN = "the client's own credential goes upstream unchanged"
-    TOKEN = "a client token was accepted: the credential is replaced by the Loom's key"  # noqa: S105
-    REFUSED = "gateway mode, and no valid client token"
-
-
-class Cause(Enum):
-    """Why an attempt at upstream failed; the value is the words a person reads."""
-
-    REFUSED = "connection refused"
-    UNREACHABLE = "the host cannot be found or reached"
-    TLS = "the TLS handshake failed"
-    CONNECT_TIMEOUT = "connecting took too long"
-    STALE = "a kept-alive connection had gone stale"
-    CLOSED = "the connection was closed before an answer"
-    RESET = "the connection was reset before an answer"
-    PROTOCOL = "the answer was not valid HTTP"
-    SILENT = "no byte came within the silence limit"
-    BROKEN = "the answer broke off in the middle"
+from loom_core.values import Admission, Cause, Headers, Request
 
 
 class RequestReceived(Struct, frozen=True):

@@ -32,10 +32,8 @@ from loom_core.actions import (
 )
 from loom_core.errors import SHUTTING_DOWN, Refusal, reason, too_large, upstream_failed
 from loom_core.events import (
-    Cause,
     ClientGone,
     Event,
-    ExchangeKey,
     ObservationDue,
     RequestChunkReceived,
     RequestEnded,
@@ -52,6 +50,7 @@ from loom_core.headers import to_client
 from loom_core.observer import Observed, add, conclude, due, fold, observe
 from loom_core.outgoing import order, path_of, refusal, streams_up
 from loom_core.retry import RETRIED, wait, wait_after_status
+from loom_core.values import Cause, ExchangeKey
 
 BACK_OFF = "back-off"
 

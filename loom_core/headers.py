@@ -1,6 +1,6 @@
 """Header lines: which of them end at this hop, and reading the few the Loom needs."""
 
-from loom_core.events import Headers
+from loom_core.values import Headers
 
 HOP_BY_HOP = frozenset(
     {

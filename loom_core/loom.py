@@ -6,7 +6,8 @@ the system, since machines speak to each other only by `Tell`.
 
 from loom_core import exchange
 from loom_core.actions import Actions
-from loom_core.events import Event, Key
+from loom_core.events import Event
+from loom_core.values import Key
 
 State = exchange.State
 

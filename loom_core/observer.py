@@ -8,10 +8,10 @@ from msgspec import Struct, field
 
 from loom_core import sse
 from loom_core.encoding import decoded
-from loom_core.events import Headers
 from loom_core.gathered import Gathered
 from loom_core.headers import first, tokens
 from loom_core.message import Seen, from_json, told
+from loom_core.values import Headers
 
 FOLD_AT = 8_192
 """Bytes of an unencoded stream that may wait before they are read."""

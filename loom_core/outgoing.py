@@ -2,8 +2,9 @@
 
 from loom_core.actions import SendUpstream
 from loom_core.errors import NOT_FOR_A_REVERSE_PROXY, TWO_FRAMINGS, UNAUTHORISED, Refusal, too_large
-from loom_core.events import Admission, Request, RequestReceived
+from loom_core.events import RequestReceived
 from loom_core.headers import CREDENTIALS, framing, to_upstream, whole_number, without
+from loom_core.values import Admission, Request
 
 READ_WHOLE = frozenset({b"/v1/messages", b"/v1/messages/count_tokens"})
 """Paths whose POST bodies are read whole: what is woven into them needs all of them."""

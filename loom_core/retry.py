@@ -2,9 +2,9 @@
 
 from hashlib import blake2b
 
-from loom_core.events import Cause, Headers
 from loom_core.headers import first, whole_number
 from loom_core.rules import SECOND, Retry
+from loom_core.values import Cause, Headers
 
 RETRIED = frozenset({Cause.REFUSED, Cause.STALE, Cause.CLOSED, Cause.RESET})
 """Failures before any head: the client has seen nothing of them."""

@@ -14,7 +14,8 @@ from itertools import count
 import httpx
 
 from loom_core.errors import Refusal
-from loom_core.events import ExchangeKey, Headers, Request, RequestReceived
+from loom_core.events import RequestReceived
+from loom_core.values import ExchangeKey, Headers, Request
 from loom_shell.config import Config, ConfigError, load
 from loom_shell.driver import Driver
 from loom_shell.gateway import admit

@@ -17,7 +17,7 @@ from typing import cast
 import httptools
 import httpx
 
-from loom_core.events import Cause, Headers
+from loom_core.values import Cause, Headers
 
 HIGH_WATER = 262_144
 """Bytes of an answer that may wait for the client before reading from upstream pauses."""

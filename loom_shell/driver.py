@@ -6,8 +6,9 @@ from collections.abc import Callable
 from attrs import define
 
 from loom_core.actions import Action, LogExchange, Note, Tell
-from loom_core.events import Event, Key
+from loom_core.events import Event
 from loom_core.loom import State, begin, step
+from loom_core.values import Key
 from loom_shell.log import Log
 
 Perform = Callable[[Action], None]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from loom_core.events import Admission, Headers
+from loom_core.values import Admission, Headers
 from loom_shell.files import FileRefusedError, named, read_whole, write_private
 from loom_shell.secret import Secret
 

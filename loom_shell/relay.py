@@ -30,7 +30,6 @@ from loom_core.actions import (
 )
 from loom_core.events import (
     ClientGone,
-    ExchangeKey,
     RequestChunkReceived,
     RequestEnded,
     RequestReceived,
@@ -41,6 +40,7 @@ from loom_core.events import (
     UpstreamFailed,
     UpstreamHeadReceived,
 )
+from loom_core.values import ExchangeKey
 from loom_shell.driver import Driver
 from loom_shell.upload import Upload
 from loom_shell.upstream import Upstream, cause_of

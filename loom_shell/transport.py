@@ -21,7 +21,7 @@ import aiohappyeyeballs
 import httpx
 from attrs import frozen
 
-from loom_core.events import Cause, Headers
+from loom_core.values import Cause, Headers
 from loom_shell.connection import Connection, UpstreamError
 
 MAX_IDLE = 64

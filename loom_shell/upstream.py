@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import httpx
 
 from loom_core.actions import SendUpstream
-from loom_core.events import Cause, Headers
+from loom_core.values import Cause, Headers
 from loom_shell.connection import UpstreamError
 from loom_shell.secret import Secret
 from loom_shell.transport import Asked, Transport, origin_of

@@ -12,7 +12,7 @@ import httpx2
 from attrs import define, field
 
 from loom_core import sse
-from loom_core.events import Headers
+from loom_core.values import Headers
 
 
 @define(eq=False)

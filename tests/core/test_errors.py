@@ -3,7 +3,8 @@ import pytest
 
 from loom_core import errors
 from loom_core.errors import Refusal, reason, too_large, upstream_failed
-from loom_core.events import Cause, UpstreamFailed
+from loom_core.events import UpstreamFailed
+from loom_core.values import Cause
 
 OWN = [
     errors.UNAUTHORISED,

@@ -5,8 +5,7 @@ from typing import get_args
 import pytest
 from msgspec.structs import fields
 
-from loom_core import events
-from loom_core.events import Cause, Event, ExchangeKey
+from loom_core.events import Event
 from tests.support import samples
 
 EACH_EVENT = pytest.mark.parametrize("event", samples.events().values(), ids=samples.events())
@@ -30,13 +29,3 @@ def test_an_event_cannot_be_changed_and_is_equal_to_its_like(event: Event) -> No
         event.at = 0  # type: ignore[misc]
     assert event == samples.events()[type(event).__name__]
     assert hash(event) == hash(samples.events()[type(event).__name__])
-
-
-@pytest.mark.spec("errors.cause")
-def test_every_cause_is_words_a_person_reads() -> None:
-    assert all(" " in cause.value and cause.value.isprintable() for cause in Cause)
-    assert len({cause.value for cause in Cause}) == len(Cause)
-
-
-def test_a_key_names_one_exchange() -> None:
-    assert ExchangeKey("a") == events.Key("a") != ExchangeKey("b")

@@ -21,8 +21,6 @@ from loom_core.actions import (
     Tell,
 )
 from loom_core.events import (
-    Admission,
-    Cause,
     ClientGone,
     Event,
     ObservationDue,
@@ -47,6 +45,7 @@ from loom_core.exchange import (
 from loom_core.message import Block
 from loom_core.observer import FOLD_AT
 from loom_core.outgoing import order
+from loom_core.values import Admission, Cause
 from tests.support import samples
 from tests.support.dialogue import (
     FRAMES,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loom_core.events import Headers
 from loom_core.headers import first, framing, to_client, to_upstream, tokens, whole_number, without
+from loom_core.values import Headers
 
 OF_THE_HOP = [
     b"connection",

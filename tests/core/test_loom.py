@@ -24,7 +24,6 @@ from loom_core.actions import (
 from loom_core.events import (
     ClientGone,
     Event,
-    Headers,
     RequestChunkReceived,
     RequestEnded,
     RequestReceived,
@@ -38,6 +37,7 @@ from loom_core.exchange import Finished, Idle
 from loom_core.headers import to_client, to_upstream
 from loom_core.outgoing import refusal
 from loom_core.rules import Retry, Rules
+from loom_core.values import Headers
 from tests.support import samples
 from tests.support.dialogue import FRAMES, UPLOAD
 from tests.support.samples import AT, KEY, SSE_HEAD, asked

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from loom_core import observer
 from loom_core.encoding import MAX_DECODED
-from loom_core.events import Headers
 from loom_core.message import Block, Seen
 from loom_core.observer import FOLD_AT, Observed, Stream, Unobserved, Whole, add, conclude, due, fold, observe
 from loom_core.sse import Frame, Reader
+from loom_core.values import Headers
 
 STREAM = (
     'event: message_start\r\ndata: {"type":"message_start","message":{"id":"msg_1","model":"m",'

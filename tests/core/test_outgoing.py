@@ -15,10 +15,11 @@ from loom_core.actions import (
     SetTimer,
 )
 from loom_core.errors import Refusal, too_large, upstream_failed
-from loom_core.events import Admission, Cause, ClientGone, Headers, Request, RequestEnded, RequestReceived
+from loom_core.events import ClientGone, RequestEnded, RequestReceived
 from loom_core.exchange import AwaitingHead, Finished
 from loom_core.outgoing import order, path_of, refusal, streams_up
 from loom_core.rules import Rules
+from loom_core.values import Admission, Cause, Headers, Request
 from tests.support.dialogue import (
     MS,
     PROBE,

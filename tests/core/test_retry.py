@@ -19,11 +19,12 @@ from loom_core.actions import (
     SetTimer,
 )
 from loom_core.errors import upstream_failed
-from loom_core.events import Cause, RequestEnded, UpstreamEnded
+from loom_core.events import RequestEnded, UpstreamEnded
 from loom_core.exchange import BACK_OFF, AwaitingHead, BackingOff, Finished, Streaming
 from loom_core.outgoing import order
 from loom_core.retry import RETRIED, jitter, retry_after, wait, wait_after_status
 from loom_core.rules import SECOND, Retry, Rules
+from loom_core.values import Cause
 from tests.support.dialogue import (
     FRAMES,
     JSON_HEAD,

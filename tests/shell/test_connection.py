@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import frozen
 
-from loom_core.events import Cause, Headers
+from loom_core.values import Cause, Headers
 from loom_shell.connection import HIGH_WATER, MAX_HEAD, Connection, UpstreamError
 from tests.support.sockets import (
     CLOSE,

@@ -12,12 +12,9 @@ import pytest
 
 from loom_core.actions import Action, EndResponse, LogExchange, Note, SendChunk, SendHead, SendUpstream, Tell
 from loom_core.events import (
-    Admission,
     ClientGone,
     Event,
-    ExchangeKey,
     ObservationDue,
-    Request,
     RequestEnded,
     RequestReceived,
     UpstreamChunkReceived,
@@ -26,6 +23,7 @@ from loom_core.events import (
 )
 from loom_core.exchange import AwaitingHead, Finished, Idle, Streaming
 from loom_core.rules import Rules
+from loom_core.values import Admission, ExchangeKey, Request
 from loom_shell.driver import Driver
 from loom_shell.log import Log
 

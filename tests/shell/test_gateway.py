@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loom_core.events import Admission, Headers
+from loom_core.values import Admission, Headers
 from loom_shell import gateway as gateway_module
 from loom_shell.files import FileRefusedError
 from loom_shell.gateway import ClientToken, Gateway, admit, new_token, read_tokens, write_tokens

@@ -12,7 +12,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from loom_core.events import Cause, Headers
+from loom_core.values import Cause, Headers
 from loom_shell import transport as transport_module
 from loom_shell.connection import HIGH_WATER, UpstreamError
 from loom_shell.transport import MAX_IDLE, Transport

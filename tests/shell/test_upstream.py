@@ -10,7 +10,7 @@ import pytest
 from httpx_aiohttp import AiohttpTransport
 
 from loom_core.actions import SendUpstream
-from loom_core.events import Cause, Headers
+from loom_core.values import Cause, Headers
 from loom_shell.connection import UpstreamError
 from loom_shell.secret import Secret
 from loom_shell.transport import Transport

@@ -24,9 +24,7 @@ from loom_core.actions import (
 )
 from loom_core.errors import Refusal
 from loom_core.events import (
-    Cause,
     Event,
-    Headers,
     RequestChunkReceived,
     RequestEnded,
     RequestReceived,
@@ -37,6 +35,7 @@ from loom_core.events import (
 )
 from loom_core.exchange import BACK_OFF
 from loom_core.outgoing import order
+from loom_core.values import Cause, Headers
 from tests.support.samples import AT, KEY, SSE_HEAD, asked
 
 A = TypeVar("A", bound=Action)

@@ -4,14 +4,9 @@ from msgspec.structs import replace as evolve
 
 from loom_core import observer
 from loom_core.events import (
-    Admission,
-    Cause,
     ClientGone,
     Event,
-    ExchangeKey,
-    Headers,
     ObservationDue,
-    Request,
     RequestChunkReceived,
     RequestEnded,
     RequestReceived,
@@ -36,6 +31,7 @@ from loom_core.exchange import (
 )
 from loom_core.gathered import Gathered
 from loom_core.rules import Rules
+from loom_core.values import Admission, Cause, ExchangeKey, Headers, Request
 
 KEY = ExchangeKey("x-sample")
 AT = 1_700_000_000_000_000_000

@@ -26,7 +26,7 @@ import pytest
 import uvloop
 from attrs import frozen
 
-from loom_core.events import Headers
+from loom_core.values import Headers
 from loom_shell.connection import UpstreamError
 from loom_shell.transport import KEEP_ALIVE_SECONDS, Transport
 

@@ -22,12 +22,9 @@ from loom_core.actions import (
     Tell,
 )
 from loom_core.events import (
-    Admission,
-    Cause,
     ClientGone,
     Event,
     ObservationDue,
-    Request,
     RequestChunkReceived,
     RequestEnded,
     RequestReceived,
@@ -40,6 +37,7 @@ from loom_core.events import (
 )
 from loom_core.exchange import Idle
 from loom_core.rules import Retry, Rules
+from loom_core.values import Admission, Cause, Request
 from tests.support.dialogue import FRAMES
 from tests.support.samples import AT, KEY
 

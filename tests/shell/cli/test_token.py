@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from loom_core.events import Admission
+from loom_core.values import Admission
 from loom_shell.cli.token import token
 from loom_shell.files import sole_writer
 from loom_shell.gateway import Gateway, admit, read_tokens
