@@ -39,3 +39,7 @@ bench *args:
 # the real Claude Code through the Loom to the simulator (needs npm)
 e2e *args:
     python -m tests.e2e "$@"
+
+# a turn that a hook began into a real Phoenix, and read back from there (needs uv)
+e2e-phoenix:
+    python -m tests.e2e_phoenix

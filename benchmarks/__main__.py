@@ -12,7 +12,7 @@ from benchmarks.load import WrongAnswer
 from benchmarks.processes import NotStarted
 from benchmarks.rounds import FULL, QUICK, run
 
-_WIDTH = 132
+_WIDTH = 160
 """Columns the table wants; a narrower terminal would break its cells."""
 
 

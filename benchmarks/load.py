@@ -3,6 +3,8 @@
 import asyncio
 import re
 import time
+from collections.abc import Iterator
+from itertools import cycle
 from typing import TypeVar, cast
 
 import httptools
@@ -27,8 +29,8 @@ class WrongAnswer(Exception):  # noqa: N818 - it says what happened
 class _Client(asyncio.Protocol):
     """One connection: a request out, its answer read to its end, and so on."""
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+    def __init__(self, requests: wire.Requests) -> None:
+        self._requests: Iterator[wire.Request] = cycle(requests)
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -43,7 +45,7 @@ class _Client(asyncio.Protocol):
 
     def send(self) -> None:
         assert self._transport is not None  # noqa: S101 - it is made before anyone gets this object
-        self._transport.write(self._request)
+        self._transport.writelines(next(self._requests))
 
     def close(self) -> None:
         self.over.cancel()
@@ -66,8 +68,8 @@ C = TypeVar("C", bound=_Client)
 class _Caller(_Client):
     """Sends a request as soon as the answer before it is complete, until told to stop."""
 
-    def __init__(self, request: bytes) -> None:
-        super().__init__(request)
+    def __init__(self, requests: wire.Requests) -> None:
+        super().__init__(requests)
         self.calls = 0
         self.to_first_byte: list[int] = []
         self.stopping = False
@@ -104,8 +106,8 @@ class _Caller(_Client):
 class _Reader(_Client):
     """Reads one paced stream and notes how old each of its events is on arrival."""
 
-    def __init__(self, request: bytes) -> None:
-        super().__init__(request)
+    def __init__(self, requests: wire.Requests) -> None:
+        super().__init__(requests)
         self.delays: list[int] = []
         self.frames = 0
         self.begun: asyncio.Future[None] = self._loop.create_future()
@@ -159,6 +161,15 @@ class Events:
     delays: list[int] = field(repr=False)
 
 
+@frozen
+class Pace:
+    """So many streams of `rate` frames a second each; `told`: they say whose they are."""
+
+    streams: int
+    rate: float
+    told: bool = False
+
+
 @mutable
 class _Window:
     """The CPU time and the clock from here on."""
@@ -174,10 +185,9 @@ class _Window:
         return self.server.cpu - self.cpu, time.monotonic_ns() - self.clock
 
 
-async def calls(server: Server, size: int, connections: int, seconds: float) -> Calls:
-    """Calls with a body of `size` bytes on so many connections, for so long."""
-    request = wire.call(size)
-    callers = [await _connected(_Caller(request), server) for _ in range(connections)]
+async def calls(server: Server, asked: list[wire.Requests], seconds: float) -> Calls:
+    """Calls for so long, each caller on a connection of its own."""
+    callers = [await _connected(_Caller(requests), server) for requests in asked]
     try:
         for caller in callers:
             caller.send()
@@ -202,11 +212,11 @@ async def calls(server: Server, size: int, connections: int, seconds: float) -> 
     return Calls(count, cpu, elapsed, times)
 
 
-async def events(server: Server, streams: int, rate: float, seconds: float) -> Events:
-    """Events of so many streams at `rate` a second each, in a window while all of them run."""
-    frames = int(rate * (seconds + SPARE_SECONDS))
-    request = wire.stream(frames, rate)
-    readers = [await _connected(_Reader(request), server) for _ in range(streams)]
+async def events(server: Server, pace: Pace, seconds: float) -> Events:
+    """Events of so many streams at one pace, in a window while all of them run."""
+    frames = int(pace.rate * (seconds + SPARE_SECONDS))
+    asked = wire.streams(pace.streams, frames, pace.rate, told=pace.told)
+    readers = [await _connected(_Reader(requests), server) for requests in asked]
     try:
         for reader in readers:
             reader.send()

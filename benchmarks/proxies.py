@@ -3,7 +3,8 @@
 `bare` is the least a pass-through on this stack can be: the Loom's Hypercorn settings and its
 transport, the body read whole, hop-by-hop lines dropped by a constant set, chunks handed on.
 `stock` is the same over `httpx-aiohttp`, so that one sees what the transport is worth. `loom` is
-the Loom as `loom serve` runs it, with its log in JSON.
+the relay alone, turn following off; `all on` is the Loom as `loom serve` runs it, with no exporter.
+Both log in JSON.
 """
 
 import asyncio
@@ -133,10 +134,10 @@ def _serve_pass_through(app: PassThrough) -> None:
     uvloop.run(main())
 
 
-def _serve_loom(origin: str) -> None:
+def _serve_loom(origin: str, more: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as home:
         flags = {"host": "127.0.0.1", "port": "0", "upstream": origin, "home": home, "log": "json"}
-        config = load(flags, environ={})
+        config = load(flags | more, environ={})
         sock = listen(config)
         run(config, sock, lambda: _tell(sock))
 
@@ -154,4 +155,6 @@ if __name__ == "__main__":
         case "stock":
             _serve_pass_through(stock(httpx.URL(origin)))
         case "loom":
-            _serve_loom(origin)
+            _serve_loom(origin, {"trace_turns": "false"})
+        case "all on":
+            _serve_loom(origin, {})

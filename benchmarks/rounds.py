@@ -11,8 +11,10 @@ from attrs import field, frozen
 from benchmarks import load, wire
 from benchmarks.processes import Server, started
 
-PROXIES = ("stock", "bare", "loom")
-"""In the order they take their turns: the two whose ratio has a target are neighbours."""
+RELAY, ALL_ON = "loom", "all on"
+"""The Loom with turn following off, and as it comes."""
+PROXIES = ("stock", RELAY, "bare", ALL_ON)
+"""In the order they take their turns: those whose ratio has a target stand beside the bare one."""
 DIRECT = "direct"
 """The load generator on the upstream itself; the CPU time is then upstream's."""
 
@@ -41,7 +43,7 @@ class Plan:
     rate: float = 50.0
 
 
-FULL = Plan(rounds=6, call_seconds=0.7, stream_seconds=2.0)
+FULL = Plan(rounds=6, call_seconds=0.6, stream_seconds=1.8)
 QUICK = Plan(rounds=2, call_seconds=0.2, stream_seconds=0.5)
 
 
@@ -68,7 +70,7 @@ async def measure(plan: Plan, servers: dict[str, Server], tell: Callable[[str], 
     """Run the plan. `tell` gets a word on how far it is."""
     result = Result(plan)
     for server in servers.values():
-        await load.calls(server, wire.SMALL, 4, 0.3)
+        await load.calls(server, wire.callers(wire.SMALL, 4), 0.3)
     for number in range(plan.rounds):
         tell(f"round {number + 1} of {plan.rounds}")
         # Every other round goes backwards, so that a drift of the machine favours nobody.
@@ -76,10 +78,12 @@ async def measure(plan: Plan, servers: dict[str, Server], tell: Callable[[str], 
         figures: dict[str, Figures] = {name: {} for name in servers}
         for case, (size, connections) in CALLS.items():
             for name in names:
-                done = await load.calls(servers[name], size, connections, plan.call_seconds)
+                callers = wire.callers(size, connections, told=name == ALL_ON)
+                done = await load.calls(servers[name], callers, plan.call_seconds)
                 figures[name][case] = _of_calls(done)
         for name in names:
-            seen = await load.events(servers[name], plan.streams, plan.rate, plan.stream_seconds)
+            pace = load.Pace(plan.streams, plan.rate, told=name == ALL_ON)
+            seen = await load.events(servers[name], pace, plan.stream_seconds)
             figures[name][STREAMS] = _of_events(seen)
         result.rounds.append(figures)
     result.memory.update({name: server.memory for name, server in servers.items()})

@@ -4,13 +4,24 @@ All of it is rendered before anything is measured, but for the stamp in a stream
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
 SMALL = 1_000
 LARGE = 200_000
 """Bytes of a request's body."""
 ANSWER = 1_000
 """Bytes of the JSON answer's body."""
+
+STEPS = 32
+"""Calls of one told conversation; each has two messages more than the one before."""
+RECALLED = 20
+"""Messages of a told conversation between one prompt, and its metadata block, and the next."""
+
+Request = tuple[bytes, bytes]
+"""Head and body."""
+Requests = Sequence[Request]
+"""What one caller sends, over and over."""
 
 PATH = b"/v1/messages"
 QUESTION = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. "
@@ -66,14 +77,25 @@ _DELTA = (
 )
 
 
-def call(size: int) -> bytes:
-    """A request whose body, a conversation, is exactly `size` bytes; its answer is JSON."""
-    return _request(PATH, _conversation(size, stream=False))
+def callers(size: int, connections: int, *, told: bool = False) -> list[Requests]:
+    """For each connection its requests, with bodies, conversations, of exactly `size` bytes.
+
+    Their answers are JSON. `told`: each caller names its session and its prompt, the hook's blocks
+    are in the conversation, and a large one grows from call to call, as in a tool loop.
+    """
+    if not told:
+        return [[_request(PATH, _conversation(size, stream=False))]] * connections
+    bodies = _told_bodies(size)
+    return [[_request(PATH, body, _hints(number)) for body in bodies] for number in range(connections)]
 
 
-def stream(frames: int, rate: float) -> bytes:
-    """A request that upstream answers with so many text frames, so many of them a second."""
-    return _request(b"%s?frames=%d&rate=%g" % (PATH, frames, rate), _conversation(SMALL, stream=True))
+def streams(count: int, frames: int, rate: float, *, told: bool = False) -> list[Requests]:
+    """Requests that upstream answers with so many text frames, so many of them a second."""
+    target = b"%s?frames=%d&rate=%g" % (PATH, frames, rate)
+    if not told:
+        return [[_request(target, _conversation(SMALL, stream=True))]] * count
+    body = _exactly(SMALL, lambda text: _body(_prompt(0, text), stream=True))
+    return [[_request(target, body, _hints(number))] for number in range(count)]
 
 
 def answer() -> bytes:
@@ -111,21 +133,71 @@ def _conversation(size: int, *, stream: bool) -> bytes:
     """Turns of some 2 KB each, as many as fit, and a last question that fills up the size."""
     count = max(0, size - SMALL) // 2_000
     turns: list[dict[str, object]] = [
-        {"role": ("user", "assistant")[number % 2], "content": [{"type": "text", "text": QUESTION * 27}]}
-        for number in range(count - count % 2)
+        _said(("user", "assistant")[number % 2], QUESTION * 27) for number in range(count - count % 2)
     ]
 
-    def body(text: str) -> dict[str, object]:
-        last = {"role": "user", "content": [{"type": "text", "text": text}]}
-        return {
-            "model": "claude-bench",
-            "max_tokens": 1024,
-            "stream": stream,
-            "metadata": {"user_id": "bench"},
-            "messages": [*turns, last],
-        }
+    return _exactly(size, lambda text: _body([*turns, _said("user", text)], stream=stream))
 
-    return _exactly(size, body)
+
+@cache
+def _told_bodies(size: int) -> list[bytes]:
+    """The calls of one turn; the first message fills up the size, so that all are alike in it."""
+    if size < LARGE:
+        return [_exactly(size, lambda text: _body(_prompt(0, text), stream=False))]
+    return [_told_body(size, step) for step in range(STEPS)]
+
+
+def _told_body(size: int, step: int) -> bytes:
+    prompts = [_prompt(number, QUESTION * 27) for number in range(3)]
+    before = [message for prompt in prompts[:2] for message in (*prompt, *_tool_loop(RECALLED // 2))]
+    after = [_said("assistant", "Yes."), *before, *prompts[2], *_tool_loop(step)]
+    return _exactly(size, lambda text: _body([_said("user", text), *after], stream=False))
+
+
+def _prompt(number: int, text: str) -> list[dict[str, object]]:
+    """A prompt as the client sends it, with what the hook said of it."""
+    mark = "LOOM_METADATA_UlVCQkVSRFVDSw"
+    trace = f"{number + 1:032x}"
+    words = {
+        "canary": mark,
+        "trace_id": trace,
+        "traceparent": f"00-{trace}-{number + 1:016x}-01",
+        "prompt_id": f"bench-{number}",
+        "prompt": "Say hi.",
+    }
+    hook = f"UserPromptSubmit hook additional context: {mark} {_json(words).decode()} {mark}"
+    reminder = {"type": "text", "text": f"<system-reminder>\n{hook}\n</system-reminder>"}
+    return [{"role": "user", "content": [{"type": "text", "text": text}, reminder]}]
+
+
+def _tool_loop(steps: int) -> list[dict[str, object]]:
+    """Tool calls and their results, some 2 KB a pair."""
+    messages: list[dict[str, object]] = []
+    for number in range(steps):
+        known, words = f"toolu_{number}", f"{number}. {QUESTION}"
+        asked = {"type": "tool_use", "id": known, "name": "Read", "input": {"file": words}}
+        given = {"type": "tool_result", "tool_use_id": known, "content": words * 26}
+        messages += [{"role": "assistant", "content": [asked]}, {"role": "user", "content": [given]}]
+    return messages
+
+
+def _hints(session: int) -> bytes:
+    """The lines by which the client says whose call this is."""
+    return b"X-Claude-Code-Session-Id: bench-%d\r\nX-Claude-Code-Request-Class: main\r\n" % session
+
+
+def _said(role: str, text: str) -> dict[str, object]:
+    return {"role": role, "content": [{"type": "text", "text": text}]}
+
+
+def _body(messages: list[dict[str, object]], *, stream: bool) -> dict[str, object]:
+    return {
+        "model": "claude-bench",
+        "max_tokens": 1024,
+        "stream": stream,
+        "metadata": {"user_id": "bench"},
+        "messages": messages,
+    }
 
 
 def _message(content: list[dict[str, str]], stop_reason: str | None) -> dict[str, object]:
@@ -147,8 +219,8 @@ def _exactly(size: int, build: Callable[[str], dict[str, object]]) -> bytes:
     return _json(build((QUESTION * (missing // len(QUESTION) + 1))[:missing]))
 
 
-def _request(target: bytes, body: bytes) -> bytes:
-    return b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s" % (target, _CLIENT, len(body), body)
+def _request(target: bytes, body: bytes, more: bytes = b"") -> Request:
+    return b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (target, _CLIENT + more, len(body)), body
 
 
 def _frame(told: dict[str, object]) -> bytes:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from loom_core.events import Event
 from loom_core.message import Seen
+from loom_core.trace import SpanRecord
 from loom_core.values import Headers, Key
 
 
@@ -71,7 +72,8 @@ class Tell(Struct, frozen=True):
 class LogExchange(Struct, frozen=True):
     """The one log line of an exchange. Never a header value or a body; the path without query.
 
-    Times are nanoseconds; `to_head` is None when no head went to the client.
+    Times are nanoseconds; `to_head` is None when no head went to the client. `cut` counts the metadata
+    blocks that were cut out of the request.
     """
 
     method: str
@@ -85,12 +87,31 @@ class LogExchange(Struct, frozen=True):
     outcome: str
     detail: str
     seen: Seen | None
+    cut: int = 0
 
 
 class Note(Struct, frozen=True):
     """Something worth a line in the log that changed nothing."""
 
     text: str
+
+
+class ExportSpan(Struct, frozen=True):
+    """Hand a finished span to the exporters; never waited for."""
+
+    span: SpanRecord
+
+
+class Measure(Struct, frozen=True):
+    """Record one value of a metric. `labels` never name a session, prompt or trace."""
+
+    name: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class Retire(Struct, frozen=True):
+    """Forget this machine: it has nothing to remember any more."""
 
 
 Action = (
@@ -106,5 +127,8 @@ Action = (
     | Tell
     | LogExchange
     | Note
+    | ExportSpan
+    | Measure
+    | Retire
 )
 Actions = tuple[Action, ...]

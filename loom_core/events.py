@@ -6,8 +6,10 @@ Random values arrive in events too (`RequestReceived.seed`).
 
 from msgspec import Struct
 
-from loom_core.rules import Rules
-from loom_core.values import Admission, Cause, Headers, Request
+from loom_core.call import Call
+from loom_core.message import Seen
+from loom_core.rules import Content, Rules
+from loom_core.values import Admission, Cause, ExchangeKey, Headers, Request, TurnKey
 
 
 class RequestReceived(Struct, frozen=True):
@@ -83,6 +85,65 @@ class ShutdownRequested(Struct, frozen=True):
     at: int
 
 
+class CallBegan(Struct, frozen=True):
+    """An exchange turned out to be a call of a turn. `seed` makes the turn's ids, if it is new."""
+
+    at: int
+    exchange: ExchangeKey
+    call: Call
+    seed: int
+    content: Content = Content.FULL
+
+
+class CallEnded(Struct, frozen=True):
+    """The call is over. `ok`: an answer came whole; `failure` says what went wrong otherwise."""
+
+    at: int
+    exchange: ExchangeKey
+    seen: Seen | None
+    ok: bool
+    failure: str
+
+
+class TurnJoined(Struct, frozen=True):
+    """A turn has taken the call in: where its spans belong, and what earlier spans have shown.
+
+    `trace_id` "": the call belongs to no turn. `index` counts the turn's calls from 1.
+    `shown` messages of the conversation, and the system prompts `systems`, are in earlier spans.
+    """
+
+    at: int
+    trace_id: str
+    parent_id: str
+    index: int
+    shown: int
+    systems: frozenset[str]
+
+
+class AgentBegan(Struct, frozen=True):
+    """A subagent's call began: its turn asks the turn above where it belongs, and keeps that one awake."""
+
+    at: int
+    agent: TurnKey
+
+
+class TurnAbove(Struct, frozen=True):
+    """The turn of which a subagent's is a part; `trace_id` "" if there is none."""
+
+    at: int
+    trace_id: str
+    span_id: str
+
+
+class HookReported(Struct, frozen=True):
+    """The client's hook told of something. Texts are "" where absent."""
+
+    at: int
+    hook: str
+    prompt_id: str
+    tool_use_id: str
+
+
 Event = (
     UpstreamChunkReceived
     | RequestReceived
@@ -95,4 +156,10 @@ Event = (
     | TimerFired
     | ObservationDue
     | ShutdownRequested
+    | CallBegan
+    | CallEnded
+    | TurnJoined
+    | AgentBegan
+    | TurnAbove
+    | HookReported
 )

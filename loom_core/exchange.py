@@ -22,7 +22,6 @@ from loom_core.actions import (
     Actions,
     EndResponse,
     EndUpstreamRequest,
-    LogExchange,
     Note,
     SendChunk,
     SendHead,
@@ -40,16 +39,18 @@ from loom_core.events import (
     RequestReceived,
     ShutdownRequested,
     TimerFired,
+    TurnJoined,
     UpstreamChunkReceived,
     UpstreamEnded,
     UpstreamFailed,
     UpstreamHeadReceived,
 )
 from loom_core.gathered import Gathered
-from loom_core.headers import to_client
-from loom_core.observer import Observed, add, conclude, due, fold, observe
-from loom_core.outgoing import order, path_of, refusal, streams_up
+from loom_core.headers import first, to_client
+from loom_core.observer import Observed, add, due, fold, observe
+from loom_core.outgoing import Taken, order, refusal, streams_up, taken_whole
 from loom_core.retry import RETRIED, wait, wait_after_status
+from loom_core.telling import Answer, Ended, Told, begin, is_call, over, with_answer
 from loom_core.values import Cause, ExchangeKey
 
 BACK_OFF = "back-off"
@@ -67,48 +68,36 @@ class Receiving(Struct, frozen=True):
 
 
 class AwaitingHead(Struct, frozen=True):
-    """An attempt is under way. `body` None: the client's chunks are streamed up as they come."""
+    """An attempt is under way since `sent_at`."""
 
-    asked: RequestReceived
+    taken: Taken
     attempt: int
-    body: bytes | None
-    received: int
+    sent_at: int
 
 
 class BackingOff(Struct, frozen=True):
     """Between two attempts; the timer brings the next."""
 
-    asked: RequestReceived
+    taken: Taken
     attempt: int
-    body: bytes | None
-    received: int
+    sent_at: int
 
 
 class Streaming(Struct, frozen=True):
-    """The head has gone to the client; `relayed` body bytes followed so far."""
+    """The head has gone to the client; `relayed` body bytes followed so far, the first at `first_at`."""
 
-    asked: RequestReceived
-    answer: "Answer"
-    received: int
+    taken: Taken
+    answer: Answer
+    told: Told | None
+    first_at: int
     relayed: int
     observed: Observed
-
-
-class Answer(Struct, frozen=True):
-    """What stays the same while an answer streams. `head_at`: when its head came."""
-
-    status: int
-    head_at: int
-    attempts: int
 
 
 class Concluding(Struct, frozen=True):
     """The response is over, one way or another; what it said is read once the client has its end."""
 
-    streamed: Streaming
-    ended_at: int
-    outcome: str
-    detail: str = ""
+    ended: Ended
 
 
 class Finished(Struct, frozen=True):
@@ -124,40 +113,44 @@ def step(key: ExchangeKey, state: State, event: Event) -> Step:
     """The next state, and what must be done; never raises."""
     match state, event:
         case Streaming(), UpstreamChunkReceived(data=data):
-            return _relay(key, state, data)
+            return _relay(key, state, event.at, data)
         case Streaming(), ObservationDue():
-            return evolve(state, observed=fold(state.observed)), ()
+            return _look(key, state)
         case Idle(), RequestReceived():
-            return _begin(event)
+            return _begin(key, event)
         case Receiving(), RequestChunkReceived(data=data):
-            return _gather(state, data, event.at)
-        case Receiving(asked, body), RequestEnded():
-            return _attempt(asked, 1, body.joined(), body.size)
-        case AwaitingHead() | BackingOff() | Streaming(), RequestChunkReceived() if _streams_up(state):
+            return _gather(key, state, data, event.at)
+        case Receiving(asked, body), RequestEnded(at=at):
+            return _attempt(taken_whole(asked, body.joined()), 1, at)
+        case AwaitingHead() | BackingOff() | Streaming(), RequestChunkReceived() if state.taken.body is None:
             return _pass_up(key, state, event.data, event.at)
-        case AwaitingHead() | BackingOff() | Streaming(), RequestEnded() if _streams_up(state):
+        case AwaitingHead() | BackingOff() | Streaming(), RequestEnded() if state.taken.body is None:
             return state, (EndUpstreamRequest(),)
         case AwaitingHead(), UpstreamHeadReceived():
-            return _answer(state, event)
+            return _answer(key, state, event)
         case AwaitingHead(), UpstreamFailed():
-            return _retry_or_give_up(state, event)
-        case BackingOff(), TimerFired():
-            return _attempt(state.asked, state.attempt + 1, state.body, state.received)
+            return _retry_or_give_up(key, state, event)
+        case BackingOff(), TimerFired(at=at):
+            return _attempt(state.taken, state.attempt + 1, at)
+        case Streaming(told=Told()), TurnJoined():
+            return evolve(state, told=with_answer(state.told, event)), ()
+        case Concluding(Ended(told=Told()) as ended), TurnJoined():
+            return Concluding(evolve(ended, told=with_answer(ended.told, event))), ()
         case Streaming(), UpstreamEnded(at=at):
-            return _end(key, Concluding(state, at, "complete"), EndResponse())
+            return _end(key, _ended(state, at, "complete"), EndResponse())
         case Streaming(), UpstreamFailed(at=at):
             # A stream that broke upstream breaks downstream too; it never turns into a clean end.
-            return _end(key, Concluding(state, at, "upstream broke", reason(event)), AbortResponse())
-        case Streaming(), ClientGone(at=at):
-            return _end(key, Concluding(state, at, "client gone"), AbortUpstream())
+            return _end(key, _ended(state, at, "upstream broke", reason(event)), AbortResponse())
         case Streaming(), ShutdownRequested(at=at):
-            return _end(key, Concluding(state, at, "shut down"), AbortUpstream(), AbortResponse())
-        case Concluding(), ObservationDue():
-            return Finished(), (_answered(state),)
+            return _end(key, _ended(state, at, "shut down"), AbortUpstream(), AbortResponse())
+        case Streaming(), ClientGone(at=at):
+            return _end(key, _ended(state, at, "client gone"), AbortUpstream())
         case Receiving() | AwaitingHead() | BackingOff(), ClientGone(at=at):
-            return Finished(), (AbortUpstream(), _unanswered(state, at, "client gone"))
+            return _stop(key, _ended(state, at, "client gone"), AbortUpstream())
         case Receiving() | AwaitingHead() | BackingOff(), ShutdownRequested(at=at):
-            return _abort_and_refuse(state, SHUTTING_DOWN, at, "shut down")
+            return _refuse(key, _ended(state, at, "shut down"), SHUTTING_DOWN, AbortUpstream())
+        case Concluding(ended), ObservationDue():
+            return _conclude(key, ended)
         case Finished() | Concluding(), _:
             return state, ()
         case Idle(), ClientGone() | ShutdownRequested():
@@ -166,126 +159,142 @@ def step(key: ExchangeKey, state: State, event: Event) -> Step:
             return state, (Note(f"invalid transition: {type(event).__name__} in {type(state).__name__}"),)
 
 
-def _begin(asked: RequestReceived) -> Step:
+def _begin(key: ExchangeKey, asked: RequestReceived) -> Step:
     if (refused := refusal(asked)) is not None:
-        return _refuse(Receiving(asked, Gathered()), refused, asked.at, "refused")
-    return _attempt(asked, 1, None, 0) if streams_up(asked.request) else (Receiving(asked, Gathered()), ())
+        return _refuse(key, _ended(Receiving(asked, Gathered()), asked.at, "refused"), refused)
+    if streams_up(asked.request):
+        return _attempt(Taken(asked, None, 0), 1, asked.at)
+    return Receiving(asked, Gathered()), ()
 
 
-def _gather(state: Receiving, data: bytes, at: int) -> Step:
+def _gather(key: ExchangeKey, state: Receiving, data: bytes, at: int) -> Step:
     limit = state.asked.rules.max_body
     if limit is not None and state.body.size + len(data) > limit:
-        return _refuse(state, too_large(limit), at, "refused")
+        return _refuse(key, _ended(state, at, "refused"), too_large(limit))
     return Receiving(state.asked, state.body.add(data)), ()
 
 
-def _streams_up(state: AwaitingHead | BackingOff | Streaming) -> bool:
-    return streams_up(state.asked.request)
-
-
 def _pass_up(key: ExchangeKey, state: AwaitingHead | BackingOff | Streaming, data: bytes, at: int) -> Step:
-    limit = state.asked.rules.max_body
-    received = state.received + len(data)
+    limit = state.taken.asked.rules.max_body
+    received = state.taken.received + len(data)
     if limit is None or received <= limit:
-        return evolve(state, received=received), (SendUpstreamChunk(data),)
+        return evolve(state, taken=evolve(state.taken, received=received)), (SendUpstreamChunk(data),)
     if isinstance(state, Streaming):
-        return _end(key, Concluding(state, at, "refused", "body too large"), AbortUpstream(), AbortResponse())
-    return _abort_and_refuse(state, too_large(limit), at, "refused")
+        return _end(key, _ended(state, at, "refused", "body too large"), AbortUpstream(), AbortResponse())
+    return _refuse(key, _ended(state, at, "refused"), too_large(limit), AbortUpstream())
 
 
-def _attempt(asked: RequestReceived, attempt: int, body: bytes | None, received: int) -> Step:
-    return AwaitingHead(asked, attempt, body, received), (order(asked, attempt, body),)
+def _attempt(taken: Taken, attempt: int, at: int) -> Step:
+    notes = tuple(Note(note) for note in taken.found.notes) if attempt == 1 else ()
+    return AwaitingHead(taken, attempt, at), (
+        order(taken.asked, attempt, taken.body, edited=bool(taken.found.edits)),
+        *notes,
+    )
 
 
-def _answer(state: AwaitingHead, head: UpstreamHeadReceived) -> Step:
-    retry = state.asked.rules.retry
-    if head.status in retry.statuses and state.attempt < retry.max_attempts and state.body is not None:
-        pause = wait_after_status(retry, state.attempt, state.asked.seed, head.headers, head.at)
+def _answer(key: ExchangeKey, state: AwaitingHead, head: UpstreamHeadReceived) -> Step:
+    asked = state.taken.asked
+    retry = asked.rules.retry
+    if head.status in retry.statuses and state.attempt < retry.max_attempts and state.taken.body is not None:
+        pause = wait_after_status(retry, state.attempt, asked.seed, head.headers, head.at)
         if pause is not None:
             return _back_off(state, head.at + pause, AbortUpstream())
-    answer = Answer(head.status, head.at, state.attempt)
-    streaming = Streaming(state.asked, answer, state.received, 0, observe(head.status, head.headers))
-    return streaming, (SendHead(head.status, to_client(head.headers)),)
+    request_id = (first(head.headers, b"request-id") or b"").decode("latin-1")
+    answer = Answer(head.status, head.at, state.attempt, state.sent_at, request_id)
+    streaming = Streaming(state.taken, answer, None, 0, 0, observe(head.status, head.headers))
+    sent = SendHead(head.status, to_client(head.headers))
+    # Its turn hears of the call once the client has its head.
+    return streaming, (sent, Tell(key, ObservationDue(head.at))) if is_call(state.taken) else (sent,)
 
 
-def _retry_or_give_up(state: AwaitingHead, failed: UpstreamFailed) -> Step:
-    retry = state.asked.rules.retry
-    can_repeat = state.body is not None or failed.replayable
+def _retry_or_give_up(key: ExchangeKey, state: AwaitingHead, failed: UpstreamFailed) -> Step:
+    asked = state.taken.asked
+    retry = asked.rules.retry
+    can_repeat = state.taken.body is not None or failed.replayable
     if failed.cause in RETRIED and can_repeat and state.attempt < retry.max_attempts:
         # A kept-alive connection that went stale says nothing of upstream's health: no wait.
-        pause = 0 if failed.cause is Cause.STALE else wait(retry, state.attempt, state.asked.seed)
+        pause = 0 if failed.cause is Cause.STALE else wait(retry, state.attempt, asked.seed)
         return _back_off(state, failed.at + pause)
     last = upstream_failed(failed.cause, state.attempt)
-    return _refuse(state, last, failed.at, "no answer", reason(failed))
+    return _refuse(key, _ended(state, failed.at, "no answer", reason(failed)), last)
 
 
 def _back_off(state: AwaitingHead, until: int, *before: Action) -> Step:
-    waiting = BackingOff(state.asked, state.attempt, state.body, state.received)
-    return waiting, (*before, SetTimer(BACK_OFF, until))
+    return BackingOff(state.taken, state.attempt, state.sent_at), (*before, SetTimer(BACK_OFF, until))
 
 
-def _relay(key: ExchangeKey, state: Streaming, data: bytes) -> Step:
+def _relay(key: ExchangeKey, state: Streaming, at: int, data: bytes) -> Step:
     observed = add(state.observed, data)
-    relaying = Streaming(state.asked, state.answer, state.received, state.relayed + len(data), observed)
+    relayed = state.relayed + len(data)
+    relaying = Streaming(state.taken, state.answer, state.told, state.first_at or at, relayed, observed)
     if due(observed):
-        return relaying, (SendChunk(data), Tell(key, ObservationDue(state.answer.head_at)))
+        return relaying, (SendChunk(data), Tell(key, ObservationDue(at)))
     return relaying, (SendChunk(data),)
 
 
-def _end(key: ExchangeKey, ending: Concluding, *actions: Action) -> Step:
-    """The response is over; its bytes are looked at after the client has seen the end."""
-    return ending, (*actions, Tell(key, ObservationDue(ending.ended_at)))
+def _look(key: ExchangeKey, state: Streaming) -> Step:
+    """Look at what has gone out; the first time, tell the turn of the call."""
+    looked = evolve(state, observed=fold(state.observed))
+    if state.told is not None or not is_call(state.taken):
+        return looked, ()
+    told, news = begin(key, state.taken)
+    return evolve(looked, told=told), (news,)
 
 
-def _abort_and_refuse(state: Unanswered, refusal: Refusal, at: int, outcome: str) -> Step:
-    finished, actions = _refuse(state, refusal, at, outcome)
-    return finished, (AbortUpstream(), *actions)
-
-
-def _refuse(state: Unanswered, refusal: Refusal, at: int, outcome: str, detail: str = "") -> Step:
+def _refuse(key: ExchangeKey, ended: Ended, refusal: Refusal, *before: Action) -> Step:
     """Answer the client with an error of the Loom's own, and finish."""
     body = refusal.body
     # The answer to HEAD is the head alone (RFC 9110 section 9.3.2).
-    chunks = () if state.asked.request.method == "HEAD" else (SendChunk(body),)
-    record = evolve(
-        _unanswered(state, at, outcome),
+    chunks = () if ended.taken.asked.request.method == "HEAD" else (SendChunk(body),)
+    answered = evolve(
+        ended,
+        detail=ended.detail or refusal.kind,
         status=refusal.status,
         relayed=len(body) if chunks else 0,
-        to_head=at - state.asked.at,
-        detail=detail or refusal.kind,
+        head_at=ended.at,
     )
-    return Finished(), (SendHead(refusal.status, refusal.headers(body)), *chunks, EndResponse(), record)
+    head = SendHead(refusal.status, refusal.headers(body))
+    return _stop(key, answered, *before, head, *chunks, EndResponse())
 
 
-def _unanswered(state: Unanswered, at: int, outcome: str) -> LogExchange:
-    return LogExchange(
-        method=state.asked.request.method,
-        path=path_of(state.asked.request),
-        status=None,
-        attempts=0 if isinstance(state, Receiving) else state.attempt,
-        received=state.body.size if isinstance(state, Receiving) else state.received,
-        relayed=0,
-        to_head=None,
-        total=at - state.asked.at,
-        outcome=outcome,
-        detail="",
-        seen=None,
-    )
-
-
-def _answered(state: Concluding) -> LogExchange:
-    streamed, answer = state.streamed, state.streamed.answer
-    asked = streamed.asked
-    return LogExchange(
-        method=asked.request.method,
-        path=path_of(asked.request),
+def _ended(state: Unanswered | Streaming, at: int, outcome: str, detail: str = "") -> Ended:
+    if isinstance(state, Receiving):
+        return Ended(Taken(state.asked, None, state.body.size), at, outcome, detail)
+    if not isinstance(state, Streaming):
+        return Ended(state.taken, at, outcome, detail, attempts=state.attempt, sent_at=state.sent_at)
+    answer = state.answer
+    return Ended(
+        state.taken,
+        at,
+        outcome,
+        detail,
         status=answer.status,
         attempts=answer.attempts,
-        received=streamed.received,
-        relayed=streamed.relayed,
-        to_head=answer.head_at - asked.at,
-        total=state.ended_at - asked.at,
-        outcome=state.outcome,
-        detail=state.detail,
-        seen=conclude(streamed.observed),
+        sent_at=answer.sent_at,
+        head_at=answer.head_at,
+        first_chunk_at=state.first_at,
+        relayed=state.relayed,
+        request_id=answer.request_id,
+        observed=state.observed,
+        told=state.told,
     )
+
+
+def _end(key: ExchangeKey, ended: Ended, *actions: Action) -> Step:
+    """The response is over; its bytes are looked at after the client has seen the end."""
+    return Concluding(ended), (*actions, Tell(key, ObservationDue(ended.at)))
+
+
+def _stop(key: ExchangeKey, ended: Ended, *actions: Action) -> Step:
+    """Over without an answer from upstream: only a turn may still have to hear of it."""
+    if is_call(ended.taken) and ended.taken.body is not None:
+        return _end(key, ended, *actions)
+    return Finished(), (*actions, *over(key, ended))
+
+
+def _conclude(key: ExchangeKey, ended: Ended) -> Step:
+    if ended.told is not None or not is_call(ended.taken):
+        return Finished(), over(key, ended)
+    # No head ever came: its turn has not heard of the call yet, and answers before the next look.
+    told, news = begin(key, ended.taken)
+    return Concluding(evolve(ended, told=told)), (news, Tell(key, ObservationDue(ended.at)))

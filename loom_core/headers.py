@@ -19,11 +19,11 @@ HOP_BY_HOP = frozenset(
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
-_OF_THE_HOP = HOP_BY_HOP | {b"host", b"expect"}
+_OF_THE_HOP = HOP_BY_HOP | {b"host", b"expect", b"x-loom-source", b"x-loom-session"}
 
 
 def to_upstream(headers: Headers) -> Headers:
-    """The client's header lines as they go on: hop-by-hop lines, `host` and `expect` fall away.
+    """The client's header lines as they go on: hop-by-hop lines, `host`, `expect` and `x-loom-*` fall away.
 
     `host` is upstream's own. An expectation (RFC 9110 section 10.1.1) was met by our server, which
     answered 100 before the body came.

@@ -4,20 +4,23 @@ The same events give the same states and actions. A recording of the outside eve
 the system, since machines speak to each other only by `Tell`.
 """
 
-from loom_core import exchange
+from typing import cast
+
+from loom_core import exchange, turn
 from loom_core.actions import Actions
 from loom_core.events import Event
-from loom_core.values import Key
+from loom_core.values import ExchangeKey, Key
 
-State = exchange.State
+State = exchange.State | turn.State
 
 
 def begin(key: Key) -> State:
     """The state of a machine nobody has told anything yet."""
-    del key
-    return exchange.Idle()
+    return exchange.Idle() if isinstance(key, ExchangeKey) else turn.WaitingForUser()
 
 
 def step(key: Key, state: State, event: Event) -> tuple[State, Actions]:
-    """Route one event to the machine `key` names."""
-    return exchange.step(key, state, event)
+    """Route one event to the machine `key` names; its state is the one `begin` gave, stepped on."""
+    if isinstance(key, ExchangeKey):
+        return exchange.step(key, cast("exchange.State", state), event)
+    return turn.step(key, cast("turn.State", state), event)

@@ -1,5 +1,7 @@
 """The limits an exchange lives by: configuration, checked by the shell, carried by events."""
 
+from enum import Enum
+
 from msgspec import Struct, field
 
 SECOND = 1_000_000_000
@@ -20,8 +22,29 @@ class Retry(Struct, frozen=True):
     statuses: frozenset[int] = frozenset()
 
 
+class Content(Enum):
+    """How much of what was said goes into spans."""
+
+    FULL = "full"
+    METADATA = "metadata"
+    OFF = "off"
+
+
+class Tracing(Struct, frozen=True):
+    """What is told of calls, and what spans may hold.
+
+    `tells` False: nothing but the log line. `project` is the Phoenix project; `off` content still has
+    figures and names.
+    """
+
+    content: Content = Content.FULL
+    project: str = "loom"
+    tells: bool = False
+
+
 class Rules(Struct, frozen=True):
     """What one exchange may do. `max_body` is bytes, None for no limit of our own."""
 
     retry: Retry = field(default_factory=Retry)
     max_body: int | None = None
+    tracing: Tracing = field(default_factory=Tracing)

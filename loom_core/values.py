@@ -14,7 +14,14 @@ class ExchangeKey(Struct, frozen=True):
     id: str
 
 
-Key = ExchangeKey
+class TurnKey(Struct, frozen=True):
+    """Names the tool loops of one agent of one session; the main agent is ""."""
+
+    session: str
+    agent: str
+
+
+Key = ExchangeKey | TurnKey
 
 
 class Request(Struct, frozen=True):

@@ -12,22 +12,30 @@ from collections.abc import Iterator
 from itertools import count
 
 import httpx
+from starlette.routing import BaseRoute, Route
 
 from loom_core.errors import Refusal
-from loom_core.events import RequestReceived
-from loom_core.values import ExchangeKey, Headers, Request
+from loom_core.events import HookReported, RequestReceived
+from loom_core.trace import SpanRecord
+from loom_core.values import ExchangeKey, Headers, Request, TurnKey
 from loom_shell.config import Config, ConfigError, load
 from loom_shell.driver import Driver
 from loom_shell.gateway import admit
 from loom_shell.log import Log, form_for
-from loom_shell.own import own_pages
+from loom_shell.own import hooks_page, own_pages
+from loom_shell.recent import RecentTurns, turns_page
 from loom_shell.relay import Receive, Relay, Scope, Send
+from loom_shell.telemetry import Telemetry
 from loom_shell.transport import Transport
 from loom_shell.upstream import Upstream
 
 _WEBSOCKET = Refusal(400, "invalid_request_error", "The Loom relays HTTP; it does not speak WebSocket.")
 _NOT_HTTP_1 = Refusal(505, "invalid_request_error", "The Loom speaks HTTP/1.1.", close=True)
 
+HOOKS = b"/loom/hooks"
+"""The one page of ours that reads what it is sent."""
+FLUSH_SECONDS = 5.0
+"""What spans and figures still waiting get at the end, after the streams have drained."""
 SWEEP_SECONDS = 0.02
 """A client that leaves is seen after two of these at the latest; upstream has 100 ms to hear of it."""
 
@@ -90,7 +98,9 @@ class Loom:
     def __init__(self, config: Config, log: Log) -> None:
         self._config = config
         self._log = log
-        self._driver = Driver(log)
+        self._telemetry = Telemetry(config.telemetry, log)
+        self._recent = RecentTurns()
+        self._driver = Driver(log, self._export, self._telemetry.record)
         self._upstream = Upstream(
             httpx.URL(config.origin.url),
             Transport(),
@@ -106,11 +116,14 @@ class Loom:
         self._ids = _ids()
         self._sweep: asyncio.TimerHandle | None = None
         self._lasting: set[ExchangeKey] = set()
-        self._own = own_pages(lambda: self._draining, lambda: len(self._running))
+        self._own = own_pages(lambda: self._draining, lambda: len(self._running), self._pages())
 
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, target = target_of(scope)
         is_http_1 = scope["http_version"].startswith("1.")
+        if path == HOOKS and is_http_1:
+            await self._own({**scope, "path": path.decode("latin-1"), "raw_path": path}, receive, send)
+            return
         if path == b"/loom" or path.startswith(b"/loom/") or not is_http_1:
             # Our answers read no body. Someone must, or the server's queue fills and nothing moves again.
             rest = asyncio.get_running_loop().create_task(_drop(receive))
@@ -140,6 +153,21 @@ class Loom:
             del self._running[key]
             if not self._running:
                 self._quiet.set()
+
+    def _export(self, span: SpanRecord) -> None:
+        self._recent.keep(span)
+        self._telemetry.emit(span)
+
+    def _pages(self) -> list[BaseRoute]:
+        gateway = self._config.gateway
+        return [
+            Route("/loom/metrics", self._telemetry.metrics_page),
+            Route("/loom/turns", turns_page(self._recent, gateway)),
+            Route("/loom/hooks", hooks_page(gateway, self._hooked), methods=["POST"]),
+        ]
+
+    def _hooked(self, key: TurnKey, hook: str, prompt_id: str, tool_use_id: str) -> None:
+        self._driver.dispatch(key, HookReported(self._driver.now(), hook, prompt_id, tool_use_id))
 
     def _watch_lasting(self) -> None:
         """Watch the client of each exchange that outlives a sweep.
@@ -180,6 +208,8 @@ class Loom:
         if self._sweep is not None:
             self._sweep.cancel()
         await self._upstream.aclose()
+        self._driver.end_turns()
+        await asyncio.to_thread(self._telemetry.close, FLUSH_SECONDS)
         self._log.close(1.0)
 
 

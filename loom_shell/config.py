@@ -9,13 +9,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-from loom_core.rules import SECOND, Retry, Rules
+from loom_core.rules import SECOND, Content, Retry, Rules, Tracing
+from loom_shell.endpoints import TelemetrySettings, of_environment
 from loom_shell.files import FileRefusedError, is_missing, named, read_whole
 from loom_shell.gateway import Gateway, read_tokens
 from loom_shell.given import ConfigError, Flags, Found, Variables, gather, unknown_variables, xdg_folder
+from loom_shell.parsing import key_text
 from loom_shell.printable import shown
+from loom_shell.redis_url import Redis
 from loom_shell.secret import Secret
-from loom_shell.settings import HOME, KEY, KEY_FILE, TOKENS_FILE, LogForm, Origin, key_text
+from loom_shell.settings import HOME, KEY, KEY_FILE, TOKENS_FILE, LogForm, Origin
 
 __all__ = ["Config", "ConfigError", "Origin", "load", "tokens_file"]
 
@@ -35,6 +38,8 @@ class Config:
     rules: Rules
     gateway: Gateway
     allow_open: bool
+    redis: Redis | None
+    telemetry: TelemetrySettings
     log: LogForm
     file: Path | None
     warnings: tuple[str, ...]
@@ -64,6 +69,8 @@ def load(flags: Flags, environ: Variables | None = None) -> Config:
         rules=_rules(found),
         gateway=gateway,
         allow_open=found["gateway.allow_open"].value,
+        redis=found["redis.url"].value,
+        telemetry=_telemetry(found, variables, warnings),
         log=found["log"].value,
         file=file,
         warnings=tuple(warnings),
@@ -93,7 +100,17 @@ def _rules(found: Found) -> Rules:
         cap=round(found["retry.cap_seconds"].value * SECOND),
         statuses=found["retry.statuses"].value,
     )
-    return Rules(retry, found["max_body_bytes"].value)
+    tracing = Tracing(
+        content=Content(found["trace.content"].value),
+        project=found["trace.project"].value,
+        tells=found["trace.turns"].value,
+    )
+    return Rules(retry, found["max_body_bytes"].value, tracing)
+
+
+def _telemetry(found: Found, environ: Variables, warnings: list[str]) -> TelemetrySettings:
+    given = found["telemetry.exporters"].value or ()
+    return TelemetrySettings(found["trace.project"].value, (*given, *of_environment(environ, warnings)))
 
 
 def _gateway(found: Found, home: Path, warnings: list[str]) -> Gateway:

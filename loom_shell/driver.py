@@ -1,17 +1,22 @@
 """The only caller of `step` and the only clock: events in, actions out, state kept in between."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 from attrs import define
 
-from loom_core.actions import Action, LogExchange, Note, Tell
-from loom_core.events import Event
+from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Note, Retire, SetTimer, Tell
+from loom_core.events import AgentBegan, CallBegan, Event, ShutdownRequested, TimerFired
 from loom_core.loom import State, begin, step
-from loom_core.values import Key
+from loom_core.trace import SpanRecord
+from loom_core.values import ExchangeKey, Key, TurnKey
 from loom_shell.log import Log
 
 Perform = Callable[[Action], None]
+Labels = tuple[tuple[str, str], ...]
+
+_SECOND = 1e9
 
 
 @define
@@ -21,10 +26,20 @@ class _Machine:
 
 
 class Driver:
-    """Drives every machine of one process. `dispatch` has no await inside, so steps never mix."""
+    """Drives every machine of one process. `dispatch` has no await inside, so steps never mix.
 
-    def __init__(self, log: Log) -> None:
+    `export` takes finished spans and `record` values of metrics; neither may block or raise.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        export: Callable[[SpanRecord], None] | None = None,
+        record: Callable[[str, float, Labels], None] | None = None,
+    ) -> None:
         self._log = log
+        self._export = export or (lambda _: None)
+        self._record = record or (lambda *_: None)
         self._machines: dict[Key, _Machine] = {}
 
     @staticmethod
@@ -37,26 +52,64 @@ class Driver:
         self._machines[key] = _Machine(begin(key), perform)
 
     def dispatch(self, key: Key, event: Event) -> None:
-        """Hand one event to the machine `key` names; to one that is gone it means nothing."""
+        """Hand one event to the machine `key` names; to one that is gone it means nothing.
+
+        A turn's machine begins with the first call, or subagent, that it is told of.
+        """
         machine = self._machines.get(key)
         if machine is None:
-            return
+            if not isinstance(key, TurnKey) or not isinstance(event, CallBegan | AgentBegan):
+                return
+            self.begin(key, lambda action: self.do(key, action))
+            machine = self._machines[key]
         machine.state, actions = step(key, machine.state, event)
         for action in actions:
             machine.perform(action)
 
-    def do(self, key: Key, action: Tell | LogExchange | Note) -> None:
-        """Perform the actions that concern no socket."""
+    def do(self, key: Key, action: Action) -> None:
+        """Perform an action that concerns no socket."""
         match action:
             case Tell():
                 self.dispatch(action.key, action.event)
-            case LogExchange():
+            case ExportSpan(span=span):
+                self._export(span)
+            case Measure():
+                self._record(action.name, action.value, action.labels)
+            case LogExchange() if isinstance(key, ExchangeKey):
                 self._log.exchange(key.id, action)
             case Note():
-                self._log.note("warning", action.text, id=key.id)
+                self._note(key, action)
+            case SetTimer():
+                self.wake(key, action)
+            case Retire():
+                self.end(key)
+
+    def wake(self, key: Key, timer: SetTimer) -> asyncio.TimerHandle:
+        """Bring a timer's event when it is due.
+
+        The loop's clock is coarser than ours: what fires a little early still says the time it was due.
+        """
+        delay = max(0.0, (timer.at - self.now()) / _SECOND)
+        later = asyncio.get_running_loop().call_later
+        return later(delay, lambda: self.dispatch(key, TimerFired(max(timer.at, self.now()), timer.timer)))
+
+    def _note(self, key: Key, note: Note) -> None:
+        where = key.id if isinstance(key, ExchangeKey) else f"turn of {key.session or 'no session'}"
+        self._log.note("warning", note.text, id=where)
+        kind, _, what = note.text.partition(": ")
+        if kind == "invalid transition":
+            event, _, state = what.partition(" in ")
+            machine = "exchange" if isinstance(key, ExchangeKey) else "turn"
+            labels = (("machine", machine), ("state", state), ("event", event))
+            self._record("loom.transitions.invalid", 1, labels)
 
     def end(self, key: Key) -> None:
         self._machines.pop(key, None)
+
+    def end_turns(self) -> None:
+        """The process ends: every open turn is exported as abandoned."""
+        for key in [key for key in self._machines if isinstance(key, TurnKey)]:
+            self.dispatch(key, ShutdownRequested(self.now()))
 
     def states(self) -> dict[Key, State]:
         """A copy of every machine's state, for those who look on."""

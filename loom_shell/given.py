@@ -15,11 +15,15 @@ from typing import Any
 from attrs import frozen
 
 from loom_shell.files import FileRefusedError, is_missing, named, read_whole
+from loom_shell.parsing import RefusedError
 from loom_shell.printable import printable, shown
-from loom_shell.settings import CONFIG, KEY, KEY_FILE, SETTINGS, RefusedError, Setting
+from loom_shell.settings import CONFIG, KEY, KEY_FILE, SETTINGS, Setting
 
 Flags = Mapping[str, object | None]
 Variables = Mapping[str, str]
+
+OF_THE_HOOK = frozenset({"LOOM_URL", "LOOM_HOOK_TOKEN"})
+"""Variables that `loom hook` reads by itself, in the environment of the client."""
 
 
 class ConfigError(Exception):
@@ -146,7 +150,7 @@ def _did_you_mean(name: str, known: set[str]) -> str:
 def unknown_variables(environ: Variables) -> Iterator[str]:
     known = {setting.variable for setting in SETTINGS}
     for name in sorted(environ):
-        if name.startswith("LOOM_") and name not in known:
+        if name.startswith("LOOM_") and name not in known | OF_THE_HOOK:
             yield f"{printable(name, 80)} is not a setting{_did_you_mean(name, known)}: it is ignored"
 
 

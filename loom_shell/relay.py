@@ -26,7 +26,6 @@ from loom_core.actions import (
     SendUpstream,
     SendUpstreamChunk,
     SetTimer,
-    Tell,
 )
 from loom_core.events import (
     ClientGone,
@@ -34,7 +33,6 @@ from loom_core.events import (
     RequestEnded,
     RequestReceived,
     ShutdownRequested,
-    TimerFired,
     UpstreamChunkReceived,
     UpstreamEnded,
     UpstreamFailed,
@@ -50,7 +48,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_SECOND = 1e9
 LINGER_SECONDS = 5.0
 """How long an answer that came early waits, at its end, for the client to send the rest of its request."""
 
@@ -143,15 +140,11 @@ class Relay:
                 self._is_aborted = True
                 if self._is_waiting and self._task is not None:
                     self._task.cancel()
-            case SetTimer(timer=timer, at=at):
-                delay = max(0.0, (at - self._driver.now()) / _SECOND)
-                self._timer = asyncio.get_running_loop().call_later(delay, self._fire, timer)
+            case SetTimer():
+                self._timer = self._driver.wake(self.key, action)
             case _:
                 self._outbox.append(action)
         self._news.set()
-
-    def _fire(self, timer: str) -> None:
-        self._driver.dispatch(self.key, TimerFired(self._driver.now(), timer))
 
     async def _client_side(self) -> None:
         while self._told_by_client(await self._receive()):
@@ -239,7 +232,7 @@ class Relay:
         self._driver.dispatch(self.key, ClientGone(self._driver.now()))
         while self._outbox:
             action = self._outbox.popleft()
-            if isinstance(action, Tell | LogExchange | Note):
+            if not isinstance(action, SendHead | SendChunk | EndResponse | AbortResponse):
                 self._driver.do(self.key, action)
 
     async def _linger(self) -> None:
@@ -273,5 +266,5 @@ class Relay:
                 case LogExchange():
                     self._driver.do(self.key, action)
                     self._over = True
-                case Tell() | Note():
+                case _:
                     self._driver.do(self.key, action)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import typer
 
-COMMANDS = ("serve", "demo", "simulate", "token")
+COMMANDS = ("serve", "hook", "install", "doctor", "turns", "demo", "simulate", "token")
 
 
 def main() -> None:

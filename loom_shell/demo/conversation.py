@@ -112,6 +112,10 @@ class Outcome:
     retry_after: str = ""
 
 
+SESSION = "demonstration"
+"""The session the conversation goes by, named as Claude Code names its own."""
+
+
 def caller(origin: str, tap: Tap) -> anthropic.AsyncAnthropic:
     """The SDK's client, deaf to the environment: no proxy, key, header or exporter of the user's."""
     client = anthropic.AsyncAnthropic(
@@ -126,7 +130,7 @@ def caller(origin: str, tap: Tap) -> anthropic.AsyncAnthropic:
         # ANTHROPIC_LOG would write requests between the lines of the demonstration.
         logging.getLogger(name).setLevel(logging.ERROR)
     # ANTHROPIC_CUSTOM_HEADERS is read whatever is passed, and there is no public way to unsay it.
-    client._custom_headers = {}  # noqa: SLF001
+    client._custom_headers = {"x-claude-code-session-id": SESSION}  # noqa: SLF001
     return client
 
 

@@ -1,7 +1,7 @@
 """What a person sees: plain lines that stay, and on a terminal a live view of what passes now."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -9,6 +9,7 @@ from attrs import frozen
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
+from rich.tree import Tree
 
 from loom_shell.demo.conversation import Call, Outcome, text_of, tool_calls
 from loom_shell.demo.places import Place
@@ -53,6 +54,19 @@ class Screen:
         self._console.print()
         self._console.print(_title(report.number, report.call))
         self._rows(*rows(report))
+
+    def followed(self, trees: Sequence[Tree]) -> None:
+        """The turns of the conversation."""
+        self._console.print()
+        self._console.print(Text("The turns the Loom followed", style="bold"))
+        for tree in trees:
+            self._console.print()
+            with self._console.capture() as drawn:
+                self._console.print(tree)
+            for line in drawn.get().splitlines():
+                plain = Text.from_ansi(line)
+                plain.rstrip()
+                self._console.print(plain, soft_wrap=True)
 
     def woven(self, edits: int, lines: Iterable[Place]) -> None:
         """The picture of the last whole request, with the places to come."""

@@ -16,6 +16,7 @@ from loom_shell.demo.places import places
 from loom_shell.demo.screen import Report, Screen
 from loom_shell.demo.stage import DemoFailed, Stage, stage
 from loom_shell.demo.tap import Passed, Tap
+from loom_shell.demo.turns import turns
 
 END_SECONDS = 2.5
 """Kept back from the deadline for ending what was started."""
@@ -44,6 +45,7 @@ async def _play(screen: Screen, playing: Stage) -> None:
         await asking.ask(conversation.again(more, "Its tokens, counted", Wanted.COUNT))
         await asking.ask(conversation.again(more, "A refusal, passed on to the letter", Wanted.REFUSAL))
         await asking.ask(conversation.again(more, "An upstream that breaks in mid-stream", Wanted.BREAK))
+        screen.followed(await turns(playing.loom, conversation.SESSION))
         screen.woven(asking.edits, places(conversation.SYSTEM, more.messages))
         screen.closed(through.tap.passed, time.monotonic() - began)
 

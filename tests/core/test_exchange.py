@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace as evolve
 
-from loom_core import errors, exchange, loom
+from loom_core import errors, loom
 from loom_core.actions import (
     AbortResponse,
     AbortUpstream,
@@ -43,7 +43,7 @@ from loom_core.exchange import (
     Streaming,
 )
 from loom_core.message import Block
-from loom_core.observer import FOLD_AT
+from loom_core.observer import FOLD_AT, fold
 from loom_core.outgoing import order
 from loom_core.values import Admission, Cause
 from tests.support import samples
@@ -182,14 +182,14 @@ def test_nothing_goes_to_the_client_before_upstream_has_spoken() -> None:
 def test_bytes_are_looked_at_after_they_were_sent() -> None:
     many = b": x\n\n" * (FOLD_AT // 5 + 1)
     _, actions = loom.step(KEY, streaming().state, came(many))
-    assert actions == (SendChunk(many), Tell(KEY, ObservationDue(AT + 200 * MS)))
+    assert actions == (SendChunk(many), Tell(KEY, ObservationDue(came(many).at)))
     waiting = streaming() >> came(many[: FOLD_AT - 1])
     assert waiting.done[-1] == SendChunk(many[: FOLD_AT - 1])
     assert isinstance(waiting.state, Streaming)
-    assert waiting.state.observed != exchange.fold(waiting.state.observed), "nothing was read yet"
+    assert waiting.state.observed != fold(waiting.state.observed), "nothing was read yet"
     read = streaming() >> came(many) << SendChunk(many)
     assert isinstance(read.state, Streaming)
-    assert read.state.observed == exchange.fold(read.state.observed), "it was read when it was told to"
+    assert read.state.observed == fold(read.state.observed), "it was read when it was told to"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as evolve
 
-from loom_core import loom
+from loom_core import exchange, loom
 from loom_core.actions import (
     Action,
     LogExchange,
@@ -83,7 +83,7 @@ def test_a_machine_begins_idle_and_is_moved_by_step() -> None:
 
 
 def test_there_is_a_sample_of_every_state() -> None:
-    assert {type(state) for state in samples.states().values()} == set(get_args(loom.State))
+    assert {type(state) for state in samples.states().values()} == set(get_args(exchange.State))
 
 
 @EACH_STATE

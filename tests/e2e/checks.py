@@ -6,8 +6,17 @@ from collections.abc import Iterable
 import msgspec
 
 from loom_core import sse
+from loom_shell.simulator.answers import LAST_WORDS
+from tests.e2e.client import Ran
 from tests.e2e.stage import Loom, Wrong
 from tests.e2e.tee import Exchange
+
+
+def ended_well(ran: Ran) -> None:
+    if ran.code != 0:
+        raise Wrong(f"the client left with exit code {ran.code}: {ran.err.strip() or ran.out.strip()}")
+    if LAST_WORDS not in ran.out:
+        raise Wrong(f"the client did not print the final text, but {ran.out.strip()!r}")
 
 
 def same_on_both_sides(front: list[Exchange], back: list[Exchange]) -> str:

@@ -120,16 +120,17 @@ class Client:
 
 
 @asynccontextmanager
-async def running(program: Path, prompt: str, port: int, home: Path) -> AsyncIterator[Client]:
-    """`claude -p PROMPT` that may use its Bash tool, in an empty folder; ended with the block."""
+async def running(program: Path, prompt: str, port: int, home: Path, *further: str) -> AsyncIterator[Client]:
+    """`claude -p PROMPT` that may use its Bash tool, in `home`'s folder `work`; ended with the block."""
     work = home / "work"
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         program,
         "-p",
         prompt,
         "--allowedTools",
         "Bash",
+        *further,
         env={
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(home),

@@ -8,16 +8,17 @@ from pathlib import Path
 from attrs import frozen
 
 from loom_shell.simulator import SCENARIOS, Scenario
-from loom_shell.simulator.answers import LAST_WORDS
 from loom_shell.simulator.replies import Asked
 from loom_shell.simulator.steps import Script
-from tests.e2e.checks import log_is_whole, same_on_both_sides, tools_ran, was_streamed
-from tests.e2e.client import Installed, Ran, running
+from tests.e2e.checks import ended_well, log_is_whole, same_on_both_sides, tools_ran, was_streamed
+from tests.e2e.client import Installed, running
+from tests.e2e.hooked import Hooked
 from tests.e2e.http1 import Message
 from tests.e2e.stage import Stage, Wrong, stage
 from tests.e2e.tee import Recording, Tee
 
 PROMPT = "Run two echo commands, then say what holds."
+PROMPTS = (PROMPT, "What did they print?", "Say it once more.")
 OUTPUTS = {"loom", "weave"}
 """What the two commands print that the simulator asks for."""
 CANCEL_SECONDS = 0.1
@@ -57,7 +58,7 @@ class ToolLoop:
                 home = Path(folder) / "home"
                 async with running(client.program, PROMPT, it.front.port, home) as process:
                     ran = await process.finished()
-                _ended_well(ran)
+                ended_well(ran)
                 say(f"exit code 0 and the final text after {ran.seconds:.1f} s")
                 await it.close_loom()
                 front, back = it.front.exchanges, it.back.exchanges
@@ -87,13 +88,6 @@ class ToolLoop:
 
 def _is_well(answer: Message | None) -> bool:
     return bool(answer and answer.status == 200 and answer.complete and b"event: error\n" not in answer.body)
-
-
-def _ended_well(ran: Ran) -> None:
-    if ran.code != 0:
-        raise Wrong(f"the client left with exit code {ran.code}: {ran.err.strip() or ran.out.strip()}")
-    if LAST_WORDS not in ran.out:
-        raise Wrong(f"the client did not print the final text, but {ran.out.strip()!r}")
 
 
 @frozen
@@ -149,18 +143,19 @@ def _unfinished(tee: Tee) -> Recording:
     raise Wrong("every answer was whole: nothing was left to be cancelled")
 
 
-def runs_for(client: Installed) -> Iterator[ToolLoop | Leaving]:
+def runs_for(client: Installed) -> Iterator[ToolLoop | Leaving | Hooked]:
     """Every run this client's version can pass by its own doing."""
     version = tuple(int(part) for part in client.version.split("-")[0].split("."))
     return (run for run in _runs() if version >= (run.since if isinstance(run, ToolLoop) else ()))
 
 
-def _runs() -> Iterator[ToolLoop | Leaving]:
+def _runs() -> Iterator[ToolLoop | Leaving | Hooked]:
     yield ToolLoop("a tool loop")
     yield ToolLoop("a tool loop after 529 Overloaded", "error-529")
     yield ToolLoop("a tool loop after a reset in mid-stream", "rst-mid-stream")
     yield ToolLoop("a tool loop after an error frame in mid-stream", "error-frame", since=(2, 1))
     yield ToolLoop("a tool loop after an upstream that hangs up", "fin-before-head", seen_by_client=False)
+    yield Hooked("a session with the hooks installed, continued and resumed", PROMPTS, OUTPUTS)
     yield Leaving("the client is killed in mid-stream", "stall-mid-stream", signal.SIGKILL, after_head=True)
     yield Leaving(
         "the client is interrupted in mid-stream", "stall-mid-stream", signal.SIGINT, after_head=True

@@ -2,9 +2,9 @@
 
 from typing import get_args
 
+from loom_core import exchange, turn
 from loom_core.events import Event
-from loom_core.exchange import State
-from tests.support import samples, transitions
+from tests.support import samples, transitions, turn_samples
 
 
 def test_the_page_is_what_the_machine_does() -> None:
@@ -13,13 +13,20 @@ def test_the_page_is_what_the_machine_does() -> None:
 
 
 def test_every_class_of_state_and_event_has_a_sample() -> None:
-    assert {type(state) for state in samples.states().values()} == set(get_args(State))
+    assert {type(state) for state in samples.states().values()} == set(get_args(exchange.State))
+    phases = {turn.WaitingForUser, *turn.Open.__subclasses__(), turn.ShuttingDown}
+    assert {type(state) for state in turn_samples.states().values()} == phases
     assert {type(event) for event in samples.events().values()} == set(get_args(Event))
 
 
 def test_the_page_speaks_of_every_pair() -> None:
-    sections = transitions.current().split("\n## ")[1:]
-    assert [section.partition("\n")[0] for section in sections] == list(samples.states())
+    first, second = (part.split("\n### ")[1:] for part in transitions.current().split("\n## ")[1:])
+    _speaks_of_every_pair(first, list(samples.states()), sorted(samples.events()))
+    _speaks_of_every_pair(second, list(turn_samples.states()), sorted(turn_samples.events()))
+
+
+def _speaks_of_every_pair(sections: list[str], states: list[str], events: list[str]) -> None:
+    assert [section.partition("\n")[0] for section in sections] == states
     for section in sections:
         listed = [
             line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| ")
@@ -27,4 +34,4 @@ def test_the_page_speaks_of_every_pair() -> None:
         for line in section.splitlines():
             if line.startswith(("Changes nothing: ", "Out of order, noted: ")):
                 listed += line.partition(": ")[2].removesuffix(".").split(", ")
-        assert sorted(listed) == sorted(samples.events())
+        assert sorted(listed) == events

@@ -6,9 +6,11 @@ import attrs
 import msgspec
 import pytest
 
-from loom_core.rules import SECOND, Retry, Rules
+from loom_core.rules import SECOND, Content, Retry, Rules, Tracing
 from loom_shell.config import Config, ConfigError, Origin, is_loopback, load, tokens_file
+from loom_shell.endpoints import Endpoint, TelemetrySettings
 from loom_shell.gateway import ClientToken, Gateway, write_tokens
+from loom_shell.redis_url import Redis
 from loom_shell.secret import Secret
 
 KEY = "sk-ant-dummy"
@@ -60,14 +62,16 @@ def test_what_nobody_decided_is_the_default(case: Case) -> None:
         drain_seconds=90,
         connect_timeout_seconds=10,
         silence_timeout_seconds=None,
-        rules=Rules(Retry(3, SECOND // 2, 2.0, 8 * SECOND, frozenset()), None),
+        rules=Rules(Retry(3, SECOND // 2, 2.0, 8 * SECOND, frozenset()), None, Tracing(tells=True)),
         gateway=Gateway(),
         allow_open=False,
+        redis=None,
+        telemetry=TelemetrySettings(),
         log="auto",
         file=None,
         warnings=(),
     )
-    assert case.load().rules == Rules()
+    assert case.load().rules == Rules(tracing=Tracing(tells=True))
 
 
 def test_a_file_decides_everything(case: Case) -> None:
@@ -92,6 +96,17 @@ def test_a_file_decides_everything(case: Case) -> None:
         [gateway]
         upstream_api_key_file = "{key}"
         allow_open = true
+        [redis]
+        url = "redis://:pw@[::1]:7000/2"
+        [trace]
+        content = "metadata"
+        project = "mine"
+        turns = false
+        [[telemetry.exporters]]
+        name = "here"
+        endpoint = "http://127.0.0.1:6006"
+        headers = {{ authorization = "Bearer x" }}
+        metrics = false
     """
     file = case.file("x.toml", text)
     assert case.load(config=file) == Config(
@@ -103,9 +118,22 @@ def test_a_file_decides_everything(case: Case) -> None:
         drain_seconds=1.5,
         connect_timeout_seconds=3.0,
         silence_timeout_seconds=60.0,
-        rules=Rules(Retry(5, SECOND // 4, 3.0, 2 * SECOND, frozenset({429})), 200_000_000),
+        rules=Rules(
+            Retry(5, SECOND // 4, 3.0, 2 * SECOND, frozenset({429})),
+            200_000_000,
+            Tracing(Content.METADATA, "mine", tells=False),
+        ),
         gateway=Gateway(Secret(KEY)),
         allow_open=True,
+        redis=Redis("::1", 7000, 2, "", Secret("pw")),
+        telemetry=TelemetrySettings(
+            "mine",
+            (
+                Endpoint(
+                    "here", "http://127.0.0.1:6006/v1/traces", "", (("authorization", Secret("Bearer x")),)
+                ),
+            ),
+        ),
         log="text",
         file=Path(file),
         warnings=(),
@@ -247,6 +275,32 @@ def test_another_address_is_no_loop(case: Case, host: str, port: int, upstream: 
     ).origin.url == upstream.removesuffix(":80")
 
 
+@pytest.mark.spec("telemetry.endpoints")
+def test_exporters_of_the_file_and_of_the_environment_stand_side_by_side(case: Case) -> None:
+    case.environ["LOOM_TELEMETRY_EXPORTERS"] = "http://127.0.0.1:6006"
+    case.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "https://otel.example"
+    case.environ["LOOM_TRACE_CONTENT"] = "off"
+    config = case.load(trace_project="p")
+    assert [it.traces for it in config.telemetry.endpoints] == [
+        "http://127.0.0.1:6006/v1/traces",
+        "https://otel.example/v1/traces",
+    ]
+    assert config.telemetry.project == config.rules.tracing.project == "p"
+    assert config.rules.tracing.content is Content.OFF
+
+
+@pytest.mark.spec("config.secret-errors")
+def test_a_wrong_exporter_is_told_of_without_its_headers(case: Case) -> None:
+    file = case.file(
+        "x.toml", f'[[telemetry.exporters]]\nendpoint = "x"\nheaders = {{ authorization = "{KEY}" }}\n'
+    )
+    assert case.wrong(config=file).startswith(
+        f"telemetry.exporters in {file}: number 1 of telemetry.exporters"
+    )
+    case.environ["LOOM_TELEMETRY_EXPORTERS"] = f"{KEY}://x"
+    assert "LOOM_TELEMETRY_EXPORTERS" in case.wrong()
+
+
 @pytest.mark.spec("config.secret")
 def test_no_dump_of_a_config_shows_its_key(case: Case) -> None:
     case.environ["LOOM_UPSTREAM_API_KEY"] = KEY
@@ -270,4 +324,4 @@ def test_nothing_else_in_the_shell_reads_the_environment() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "putenv"}:
                 readers.add(path.name)
-    assert readers == {"config.py"}
+    assert readers == {"config.py", "hook.py"}  # the hook is a program of its own

@@ -1,4 +1,5 @@
 import ast
+import asyncio
 import inspect
 import json
 import os
@@ -9,23 +10,46 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
-from loom_core.actions import Action, EndResponse, LogExchange, Note, SendChunk, SendHead, SendUpstream, Tell
+from loom_core.actions import (
+    Action,
+    EndResponse,
+    ExportSpan,
+    LogExchange,
+    Measure,
+    Note,
+    Retire,
+    SendChunk,
+    SendHead,
+    SendUpstream,
+    SetTimer,
+    Tell,
+)
 from loom_core.events import (
+    AgentBegan,
+    CallBegan,
+    CallEnded,
     ClientGone,
     Event,
+    HookReported,
     ObservationDue,
     RequestEnded,
     RequestReceived,
+    TimerFired,
     UpstreamChunkReceived,
     UpstreamEnded,
     UpstreamHeadReceived,
 )
 from loom_core.exchange import AwaitingHead, Finished, Idle, Streaming
 from loom_core.rules import Rules
-from loom_core.values import Admission, ExchangeKey, Request
-from loom_shell.driver import Driver
+from loom_core.trace import SpanRecord
+from loom_core.turn import CallingModel, ProcessingResponse, ShuttingDown
+from loom_core.values import Admission, ExchangeKey, Key, Request
+from loom_shell.driver import Driver, Labels
 from loom_shell.log import Log
+from tests.support.turns import AGENT, AT, MAIN, METADATA, ROOT, call, says
+from tests.support.wire import until
 
 ONE, OTHER = ExchangeKey("one"), ExchangeKey("other")
 ASKED = RequestReceived(1, Request("POST", b"/x", ((b"content-length", b"1"),)), Rules(), Admission.OWN, 7)
@@ -193,3 +217,175 @@ def test_an_exchange_has_one_log_line_and_a_note_its_own_both_with_its_id(tmp_pa
 def test_the_clock_gives_nanoseconds_since_the_epoch() -> None:
     before = time.time_ns()
     assert before <= Driver.now() <= time.time_ns()
+
+
+# Turns
+
+
+BEGAN = CallBegan(AT, ONE, call("prompt:p1", metadata=METADATA), 7)
+ENDED = CallEnded(AT + 1, ONE, says("Two."), ok=True, failure="")
+
+
+class Told:
+    """A driver on a loop that keeps what it hands out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spans: list[SpanRecord] = []
+        self.values: list[tuple[str, float, Labels]] = []
+
+    @contextmanager
+    def driver(self) -> Iterator[Driver]:
+        with logging_to(self.path) as log:
+            yield Driver(log, self.spans.append, lambda *it: self.values.append(it))
+
+    @property
+    def names(self) -> list[str]:
+        return [span.name for span in self.spans]
+
+
+@pytest.mark.spec("tracing.machines")
+def test_a_turns_machine_begins_with_its_first_call_and_nothing_else(tmp_path: Path) -> None:
+    async def story() -> None:
+        with Told(tmp_path / "log").driver() as driver:
+            for event in (ENDED, HookReported(AT, "Stop", "p1", "")):
+                driver.dispatch(MAIN, event)
+            assert driver.states() == {}
+            driver.dispatch(ONE, BEGAN)
+            assert driver.states() == {}
+            driver.do(ONE, Tell(MAIN, BEGAN))
+            assert isinstance(driver.states()[MAIN], CallingModel)
+
+    asyncio.run(story())
+
+
+@pytest.mark.spec("tracing.machines")
+def test_a_machine_that_retires_is_forgotten(tmp_path: Path) -> None:
+    async def story() -> None:
+        with Told(tmp_path / "log").driver() as driver:
+            driver.dispatch(MAIN, AgentBegan(AT, AGENT))
+            assert driver.states() == {}
+            driver.dispatch(MAIN, BEGAN)
+            driver.do(MAIN, Retire())
+            assert driver.states() == {}
+
+    asyncio.run(story())
+
+
+@pytest.mark.spec("tracing.machines")
+def test_a_subagents_turn_is_placed_by_the_turn_above(tmp_path: Path) -> None:
+    told = Told(tmp_path / "log")
+
+    async def story() -> None:
+        with told.driver() as driver:
+            driver.dispatch(MAIN, BEGAN)
+            driver.dispatch(AGENT, CallBegan(AT + 1, OTHER, call("prompt:p1", agent=AGENT.agent), 8))
+            driver.end_turns()
+
+    asyncio.run(story())
+    (agent,) = (span for span in told.spans if span.name.startswith("agent:"))
+    assert (agent.trace_id, agent.parent_id) == (METADATA.trace_id, ROOT)
+
+
+@pytest.mark.spec("tracing.timers")
+def test_a_timer_brings_its_event_when_it_is_due_and_not_before(tmp_path: Path) -> None:
+    told = Told(tmp_path / "log")
+
+    async def story() -> None:
+        with told.driver() as driver:
+            now = driver.now()
+            driver.dispatch(MAIN, BEGAN)
+            driver.dispatch(
+                MAIN, CallEnded(now - 5 * 10**9 + 50_000_000, ONE, says("Two."), ok=True, failure="")
+            )
+            assert isinstance(driver.states()[MAIN], ProcessingResponse)
+            await until(lambda: any(name.startswith("user-turn:") for name in told.names))
+            assert driver.now() - now >= 50_000_000
+
+    asyncio.run(story())
+
+
+@pytest.mark.spec("tracing.timers")
+def test_a_timer_of_the_past_fires_at_once_and_one_of_a_machine_that_is_gone_means_nothing(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        with Told(tmp_path / "log").driver() as driver:
+            driver.dispatch(MAIN, BEGAN)
+            handle = driver.wake(MAIN, SetTimer("turn-silence", 1))
+            assert handle.when() <= asyncio.get_running_loop().time()
+            driver.end(MAIN)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert driver.states() == {}
+
+    asyncio.run(story())
+    assert (tmp_path / "log").read_bytes() == b""
+
+
+@pytest.mark.spec("tracing.routes")
+def test_spans_and_values_go_where_they_are_taken(tmp_path: Path) -> None:
+    told = Told(tmp_path / "log")
+    span = SpanRecord("a" * 32, "b" * 16, "", "one", "internal", 1, 2, ())
+    with told.driver() as driver:
+        driver.do(ONE, ExportSpan(span))
+        driver.do(MAIN, ExportSpan(span))
+        driver.do(ONE, Measure("loom.turns", 2.0, (("outcome", "complete"),)))
+    assert told.spans == [span, span]
+    assert told.values == [("loom.turns", 2.0, (("outcome", "complete"),))]
+
+
+@pytest.mark.spec("tracing.routes")
+def test_an_invalid_transition_is_noted_and_counted_for_exchanges_and_turns(tmp_path: Path) -> None:
+    told = Told(tmp_path / "log")
+    with told.driver() as driver:
+        for key in (ONE, MAIN):
+            driver.do(key, Note("invalid transition: RequestEnded in Idle"))
+        driver.do(MAIN, Note("something else"))
+    labels = (("state", "Idle"), ("event", "RequestEnded"))
+    assert told.values == [
+        ("loom.transitions.invalid", 1, (("machine", machine), *labels)) for machine in ("exchange", "turn")
+    ]
+    notes = [json.loads(text) for text in told.path.read_text().splitlines()]
+    assert [note["id"] for note in notes] == ["one", f"turn of {MAIN.session}", f"turn of {MAIN.session}"]
+
+
+@pytest.mark.spec("tracing.end-turns")
+def test_when_the_process_ends_every_open_turn_is_exported_once(tmp_path: Path) -> None:
+    told = Told(tmp_path / "log")
+
+    async def story() -> None:
+        with told.driver() as driver:
+            driver.begin(ONE, lambda _: None)
+            driver.dispatch(MAIN, BEGAN)
+            driver.dispatch(MAIN, ENDED)
+            driver.end_turns()
+            driver.end_turns()
+            assert driver.states() == {ONE: Idle(), MAIN: ShuttingDown()}
+
+    asyncio.run(story())
+    assert [name for name in told.names if name.startswith("user-turn:")] == [f"user-turn:{MAIN.session}"]
+    assert ("loom.turns", 1, (("outcome", "abandoned"), ("agent", "main"))) in told.values
+
+
+@pytest.mark.spec("tracing.timers")
+def test_a_timer_is_never_told_as_early_however_coarse_the_loops_clock_is(tmp_path: Path) -> None:
+    """uvloop rounds to the millisecond, and a turn that hears of its end too early waits for ever."""
+    fired: list[Event] = []
+
+    class Listening(Driver):
+        def dispatch(self, key: Key, event: Event) -> None:  # noqa: ARG002 - one key is enough here
+            fired.append(event)
+
+    async def story() -> None:
+        with logging_to(tmp_path / "log") as log:
+            driver = Listening(log)
+            now = driver.now()
+            due = [now + 5_000_000 + number * 430_000 for number in range(20)]
+            for number, at in enumerate(due):
+                driver.wake(MAIN, SetTimer(f"{number}", at))
+            await until(lambda: len(fired) == len(due))
+            assert [it for it in fired if isinstance(it, TimerFired) and it.at < due[int(it.timer)]] == []
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story())

@@ -2,16 +2,23 @@
 
 from msgspec.structs import replace as evolve
 
-from loom_core import observer
+from loom_core import call, observer
+from loom_core.call import Call
 from loom_core.events import (
+    AgentBegan,
+    CallBegan,
+    CallEnded,
     ClientGone,
     Event,
+    HookReported,
     ObservationDue,
     RequestChunkReceived,
     RequestEnded,
     RequestReceived,
     ShutdownRequested,
     TimerFired,
+    TurnAbove,
+    TurnJoined,
     UpstreamChunkReceived,
     UpstreamEnded,
     UpstreamFailed,
@@ -19,7 +26,6 @@ from loom_core.events import (
 )
 from loom_core.exchange import (
     BACK_OFF,
-    Answer,
     AwaitingHead,
     BackingOff,
     Concluding,
@@ -30,8 +36,10 @@ from loom_core.exchange import (
     Streaming,
 )
 from loom_core.gathered import Gathered
+from loom_core.outgoing import Taken
 from loom_core.rules import Rules
-from loom_core.values import Admission, Cause, ExchangeKey, Headers, Request
+from loom_core.telling import Answer, Ended
+from loom_core.values import Admission, Cause, ExchangeKey, Headers, Request, TurnKey
 
 KEY = ExchangeKey("x-sample")
 AT = 1_700_000_000_000_000_000
@@ -53,6 +61,12 @@ def asked(
     return RequestReceived(AT, Request(method, target, headers), rules or Rules(), admission, seed)
 
 
+def said() -> Call:
+    """What the sample request says of itself."""
+    request = asked().request
+    return call.read(request.target.partition(b"?")[0], request.headers, b'{"messages":[]}', None)
+
+
 def events() -> dict[str, Event]:
     """A sample of every event class, by its name."""
     samples: tuple[Event, ...] = (
@@ -67,23 +81,34 @@ def events() -> dict[str, Event]:
         TimerFired(AT + 8, BACK_OFF),
         ObservationDue(AT + 9),
         ShutdownRequested(AT + 10),
+        TurnJoined(AT + 11, "a" * 32, "b" * 16, 1, 0, frozenset()),
+        CallBegan(AT + 12, KEY, said(), 7),
+        CallEnded(AT + 13, KEY, None, ok=False, failure="closed"),
+        AgentBegan(AT + 14, TurnKey("s", "agent-1")),
+        TurnAbove(AT + 15, "a" * 32, "b" * 16),
+        HookReported(AT + 16, "Stop", "p", ""),
     )
     return {type(event).__name__: event for event in samples}
 
 
 def states() -> dict[str, State]:
     """A sample of every state class, by its name; variants of a class have a word after it."""
-    streaming = Streaming(asked(), Answer(200, AT + 4, 1), 2, 0, observer.observe(200, SSE_HEAD))
-    streamed_up = asked("PUT", b"/v1/files", ((b"transfer-encoding", b"chunked"),))
-    awaiting = AwaitingHead(asked(), 1, b"{}", 2)
+    taken = Taken(asked(), b"{}", 2)
+    answer = Answer(200, AT + 4, 1, AT + 2, "req_1")
+    streaming = Streaming(taken, answer, None, 0, 0, observer.observe(200, SSE_HEAD))
+    up = Taken(asked("PUT", b"/v1/files", ((b"transfer-encoding", b"chunked"),)), None, 3)
+    awaiting = AwaitingHead(taken, 1, AT + 2)
+    ended = Ended(taken, AT + 6, "complete", status=200, attempts=1, sent_at=AT + 2, head_at=AT + 4)
     return {
         "Idle": Idle(),
         "Receiving": Receiving(asked(), Gathered().add(b"{")),
         "AwaitingHead": awaiting,
-        "AwaitingHead (body streams up)": AwaitingHead(streamed_up, 1, None, 3),
+        "AwaitingHead (body streams up)": AwaitingHead(up, 1, AT),
         "AwaitingHead (last attempt)": evolve(awaiting, attempt=3),
-        "BackingOff": BackingOff(asked(), 1, b"{}", 2),
+        "BackingOff": BackingOff(taken, 1, AT + 2),
+        "BackingOff (body streams up)": BackingOff(up, 1, AT),
         "Streaming": streaming,
-        "Concluding": Concluding(streaming, AT + 6, "complete", ""),
+        "Streaming (body streams up)": evolve(streaming, taken=up),
+        "Concluding": Concluding(ended),
         "Finished": Finished(),
     }

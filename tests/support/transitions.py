@@ -1,4 +1,4 @@
-"""`specs/transitions.md`: what the exchange machine does, asked of the machine itself.
+"""`specs/transitions.md`: what the machines do, asked of the machines themselves.
 
 Every sample of a state meets every sample of an event. `python -m tests.support.transitions`
 writes the page, a house test compares it.
@@ -10,29 +10,31 @@ from pathlib import Path
 from loom_core import loom
 from loom_core.actions import Actions, Note
 from loom_core.events import Event
-from loom_core.exchange import State
-from tests.support import samples
+from loom_core.values import Key
+from tests.support import samples, turn_samples
 
 PAGE = Path(__file__).resolve().parents[2] / "specs" / "transitions.md"
 
 HEAD = """\
-# Transitions of the exchange machine
+# Transitions
 
 Written by `uv run just verify`: `step` was asked with a sample of every state and of every event
-(`tests/support/samples.py`). A word after a name tells variants of one class apart. *Stays* is the same
-class of state, perhaps with more in it. An event that does not fit changes nothing and is noted.
+(`tests/support/samples.py`, `tests/support/turn_samples.py`). A word after a name tells variants of one
+class apart. *Stays* is the same class of state, perhaps with more in it. An event that does not fit
+changes nothing and is noted.
 """
 
 
-def page(states: Mapping[str, State], events: Mapping[str, Event]) -> str:
-    """The whole page: a section for each state, a row for each event that means something there."""
-    return "\n".join([HEAD, *(_section(name, state, events) for name, state in states.items())])
+def machine(title: str, key: Key, states: Mapping[str, loom.State], events: Mapping[str, Event]) -> str:
+    """One machine: a section for each state, a row for each event that means something there."""
+    sections = (_section(key, name, state, events) for name, state in states.items())
+    return "\n".join([f"## {title}\n", *sections])
 
 
-def _section(name: str, state: State, events: Mapping[str, Event]) -> str:
+def _section(key: Key, name: str, state: loom.State, events: Mapping[str, Event]) -> str:
     rows, ignored, noted = [], [], []
     for label, event in events.items():
-        after, actions = loom.step(samples.KEY, state, event)
+        after, actions = loom.step(key, state, event)
         if after == state and not actions:
             ignored.append(label)
         elif after == state and _out_of_order(actions):
@@ -41,7 +43,7 @@ def _section(name: str, state: State, events: Mapping[str, Event]) -> str:
             becomes = "*stays*" if type(after) is type(state) else type(after).__name__
             orders = ", ".join(type(action).__name__ for action in actions) or "–"
             rows.append(f"| {label} | {becomes} | {orders} |")
-    lines = [f"## {name}", ""]
+    lines = [f"### {name}", ""]
     if rows:
         lines += ["| event | becomes | actions, in order |", "| --- | --- | --- |", *rows, ""]
     if ignored:
@@ -61,7 +63,9 @@ def _out_of_order(actions: Actions) -> bool:
 
 def current() -> str:
     """The page as the machine of today gives it."""
-    return page(samples.states(), samples.events()).rstrip("\n") + "\n"
+    exchange = machine("The exchange machine", samples.KEY, samples.states(), samples.events())
+    turn = machine("The turn machine", turn_samples.KEY, turn_samples.states(), turn_samples.events())
+    return f"{HEAD}\n{exchange}\n{turn}".rstrip("\n") + "\n"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""A Messages-API request's fields in one pass over its bytes, each left as it lies there."""
+
+import msgspec
+from msgspec import Raw, Struct, field
+from msgspec.json import Decoder
+
+_NONE = Raw()
+
+
+class Asked(Struct, frozen=True):
+    """A request's fields as they lie on the wire, empty where absent, and its messages one by one."""
+
+    messages: list[Raw] = field(default_factory=list)
+    system: Raw = _NONE
+    tools: Raw = _NONE
+    metadata: Raw = _NONE
+    model: Raw = _NONE
+    max_tokens: Raw = _NONE
+    temperature: Raw = _NONE
+    top_p: Raw = _NONE
+    top_k: Raw = _NONE
+    stop_sequences: Raw = _NONE
+    stream: Raw = _NONE
+    thinking: Raw = _NONE
+    tool_choice: Raw = _NONE
+    service_tier: Raw = _NONE
+    output_config: Raw = _NONE
+
+
+class _Unlisted(Asked, frozen=True):
+    """The same, of a request whose messages are no list: they are not looked at."""
+
+    messages: Raw = _NONE  # type: ignore[assignment]
+
+
+_ASKED = Decoder(Asked)
+_UNLISTED = Decoder(_Unlisted)
+
+
+def as_asked(body: bytes) -> Asked:
+    """The fields in one pass over the body; raises what msgspec raises for bytes it cannot read."""
+    try:
+        return _ASKED.decode(body)
+    except msgspec.ValidationError:
+        pass
+    try:
+        odd = _UNLISTED.decode(body)
+    except msgspec.ValidationError:
+        # JSON, but no object.
+        return Asked()
+    return Asked([], *(getattr(odd, name) for name in Asked.__struct_fields__[1:]))

@@ -1,0 +1,125 @@
+"""What a text may show to an exporter: no secret, and no more than its share of bytes.
+
+Patterns are data with a version, so that a reader of old spans can tell what was looked for. Each
+has marks, one of which any match contains: a text without them is not searched at all.
+"""
+
+import re
+
+from msgspec import Struct
+
+VERSION = 1
+"""Goes up whenever a pattern is added or changed."""
+MAX_VALUE = 32_768
+"""Bytes (UTF-8) of one exported value."""
+_MARGIN = 8_192
+"""Characters beyond a limit that are searched too, so that no secret is cut before it is found."""
+
+
+class Pattern(Struct, frozen=True):
+    """One kind of secret. What group 1 matches stays (a header's name); all else of a match goes."""
+
+    name: str
+    marks: tuple[str, ...]
+    expression: re.Pattern[str]
+
+
+_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4}))"
+"""Where a word begins, also in JSON text: after an escape such as that of a line break."""
+
+
+def _pattern(name: str, marks: str, expression: str) -> Pattern:
+    expression = expression.replace("<start>", _START)
+    return Pattern(name, tuple(marks.split(" ")), re.compile(expression, re.DOTALL))
+
+
+PATTERNS: tuple[Pattern, ...] = (
+    _pattern(
+        "private key",
+        "PRIVATE",
+        r"()-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
+        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    ),
+    _pattern("anthropic key", "sk-ant-", r"()sk-ant-[A-Za-z0-9_-]{6,}"),
+    _pattern("api key", "sk-", r"()<start>sk-[A-Za-z0-9_-]{20,}"),
+    _pattern("stripe key", "k_live_ k_test_", r"()<start>[prs]k_(?:live|test)_[A-Za-z0-9]{10,}"),
+    _pattern("loom token", "loom_", r"()<start>loom_[A-Za-z0-9_-]{24,}"),
+    _pattern("github token", "ghp_ gho_ ghu_ ghs_ ghr_", r"()<start>gh[pousr]_[A-Za-z0-9]{16,}"),
+    _pattern("github token", "github_pat_", r"()<start>github_pat_[A-Za-z0-9_]{16,}"),
+    _pattern("gitlab token", "glpat-", r"()<start>glpat-[A-Za-z0-9_-]{16,}"),
+    _pattern("aws key id", "AKIA ASIA", r"()<start>(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
+    _pattern(
+        "aws secret",
+        "aws_secret AWS_SECRET ecretAccessKey aws_session AWS_SESSION",
+        r"((?:aws_secret_access_key|AWS_SECRET_ACCESS_KEY|[sS]ecretAccessKey|aws_session_token|"
+        r"AWS_SESSION_TOKEN)[\"'\\\s:=]{1,8})(?!\[redacted)[A-Za-z0-9/+=]{16,}",
+    ),
+    _pattern("slack token", "xox", r"()<start>xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    _pattern("google key", "AIza", r"()<start>AIza[A-Za-z0-9_-]{30,}"),
+    _pattern("google token", "ya29.", r"()<start>ya29\.[A-Za-z0-9_-]{16,}"),
+    _pattern("hugging face token", "hf_", r"()<start>hf_[A-Za-z0-9]{20,}"),
+    _pattern("npm token", "npm_", r"()<start>npm_[A-Za-z0-9]{30,}"),
+    _pattern("pypi token", "pypi-", r"()<start>pypi-[A-Za-z0-9_-]{30,}"),
+    _pattern("logfire token", "pylf_", r"()<start>pylf_[A-Za-z0-9_]{16,}"),
+    _pattern("web token", "eyJ", r"()<start>eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    _pattern(
+        "credential",
+        "earer EARER",
+        r"(<start>(?:[Bb]earer|BEARER)\s{1,4})(?!\[redacted)(?=\S{0,200}[0-9])[A-Za-z0-9._~+/=-]{12,}",
+    ),
+    _pattern(
+        "credential",
+        "uthorization AUTHORIZATION",
+        r"(<start>(?:[Pp]roxy-)?(?:[Aa]uthorization|AUTHORIZATION)[\"'\\]{0,3}\s{0,4}[:=]\s{0,4}[\"'\\]{0,3}"
+        r"(?:[Bb]asic|[Tt]oken|[Bb]earer)\s{1,4})(?!\[redacted)[^\s\"'\\]{8,}",
+    ),
+    _pattern(
+        "credential",
+        "api-key Api-Key API-KEY",
+        r"(<start>(?:x-api-key|X-Api-Key|X-API-KEY|api-key|Api-Key)[\"'\\]{0,3}\s{0,4}[:=]\s{0,4}[\"'\\]{0,3})"
+        r"(?!\[redacted)[^\s\"'\\,;}]{8,}",
+    ),
+    _pattern(
+        "assigned secret",
+        "KEY= TOKEN= SECRET= PASSWORD= PASSWD=",
+        r"((?<![A-Z0-9_])[A-Z0-9_]{0,48}(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)=[\"'\\]{0,2})"
+        r"(?!\[redacted)[^\s\"'\\$`;]{8,}",
+    ),
+    _pattern(
+        "password",
+        "://",
+        r"(://[^\s/:@\"'\\]{1,64}:)(?!\[redacted)[^\s/@\"'\\]{1,256}(?=@)",
+    ),
+)
+
+
+_MARKS = tuple(dict.fromkeys(mark for pattern in PATTERNS for mark in pattern.marks))
+
+
+def redacted(text: str) -> str:
+    """The text without its secrets; what was taken is named in its place."""
+    for mark in _MARKS:
+        if mark in text:
+            break
+    else:
+        return text
+    for pattern in PATTERNS:
+        if any(mark in text for mark in pattern.marks):
+            text = pattern.expression.sub(rf"\1[redacted: {pattern.name}]", text)
+    return text
+
+
+def exported(text: str, limit: int = MAX_VALUE) -> str:
+    """The text as it may leave: redacted, valid Unicode, at most `limit` bytes, a cut to be seen."""
+    is_long = len(text) > limit + _MARGIN
+    clean = redacted(text[: limit + _MARGIN] if is_long else text)
+    if is_long:
+        # A secret that the margin's end cut in two was not found; it is all within the margin.
+        clean = clean[:-_MARGIN]
+    if not is_long and len(clean) <= limit and clean.isascii():
+        return clean
+    octets = clean.encode("utf-8", "replace")
+    if not is_long and len(octets) <= limit:
+        return octets.decode()
+    mark = f"… [cut: {len(text)} characters in all]".encode()
+    return (octets[: max(0, limit - len(mark))].decode("utf-8", "ignore")) + mark.decode()

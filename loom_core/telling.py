@@ -1,0 +1,186 @@
+"""What is told of an exchange once it is over: its log line, its spans, its figures, its turn's news."""
+
+from msgspec import Struct, field
+from msgspec.structs import replace as evolve
+
+from loom_core import call
+from loom_core.actions import Action, Actions, ExportSpan, LogExchange, Measure, Tell
+from loom_core.call import Call, turn_key
+from loom_core.events import CallBegan, CallEnded, TurnJoined
+from loom_core.facts import CallFacts
+from loom_core.message import Seen
+from loom_core.observer import Observed, Unobserved, conclude
+from loom_core.outgoing import Taken, is_whole, path_of
+from loom_core.rules import SECOND
+from loom_core.spans import call_spans
+from loom_core.values import ExchangeKey
+
+
+class Answer(Struct, frozen=True):
+    """What stays the same while an answer streams. `head_at`: when its head came."""
+
+    status: int
+    head_at: int
+    attempts: int
+    sent_at: int
+    request_id: str
+
+
+class Told(Struct, frozen=True):
+    """A call its turn was told of, and what the turn answered (None: not yet)."""
+
+    call: Call
+    joined: TurnJoined | None = None
+
+
+class Ended(Struct, frozen=True):
+    """An exchange whose response is over. Times are nanoseconds, 0 for never.
+
+    `status` is what the client got; `head_at` when; `sent_at` the order of the last attempt.
+    """
+
+    taken: Taken
+    at: int
+    outcome: str
+    detail: str = ""
+    status: int | None = None
+    attempts: int = 0
+    sent_at: int = 0
+    head_at: int = 0
+    first_chunk_at: int = 0
+    relayed: int = 0
+    request_id: str = ""
+    observed: Observed = field(default_factory=Unobserved)
+    told: Told | None = None
+
+
+def is_call(taken: Taken) -> bool:
+    """Whether a turn is to hear of it: a Messages-API call, with telling switched on."""
+    return taken.asked.rules.tracing.tells and is_whole(taken.asked.request)
+
+
+def begin(key: ExchangeKey, taken: Taken) -> tuple[Told, Action]:
+    """Read what the call says of itself, and tell its turn."""
+    asked = taken.asked
+    headers = asked.request.headers
+    said = call.read(path_of(asked.request), headers, taken.body or b"", taken.found.last)
+    began = CallBegan(asked.at, key, said, asked.seed, asked.rules.tracing.content)
+    return Told(said), Tell(turn_key(said, key), began)
+
+
+def over(key: ExchangeKey, ended: Ended) -> Actions:
+    """All there is to tell; the log line last, since with it the exchange is done."""
+    seen = conclude(ended.observed)
+    line = log_line(ended, seen)
+    if not ended.taken.asked.rules.tracing.tells:
+        return (line,)
+    figures = (*_of_every_exchange(ended), *_of_the_blocks(ended))
+    if ended.told is None:
+        return (*figures, line)
+    said = ended.told.call
+    ok = ended.outcome == "complete" and ended.status is not None and ended.status < 400
+    failure = "" if ok else _failure(ended, seen)
+    if seen is not None and seen.error:  # An error frame in a stream that came whole.
+        ok, failure = False, seen.error
+    spans = tuple(ExportSpan(span) for span in call_spans(_facts(key, ended, seen, failure)))
+    news = Tell(turn_key(said, key), CallEnded(ended.at, key, seen, ok, failure))
+    return (*spans, *figures, *_of_the_call(ended, said, seen, failure), news, line)
+
+
+def _failure(ended: Ended, seen: Seen | None) -> str:
+    if ended.outcome in ("client gone", "shut down"):
+        return ended.outcome
+    return ended.detail or (seen.error if seen else "") or ended.outcome
+
+
+def log_line(ended: Ended, seen: Seen | None) -> LogExchange:
+    asked = ended.taken.asked
+    return LogExchange(
+        method=asked.request.method,
+        path=path_of(asked.request),
+        status=ended.status,
+        attempts=ended.attempts,
+        received=ended.taken.received,
+        relayed=ended.relayed,
+        to_head=ended.head_at - asked.at if ended.head_at else None,
+        total=ended.at - asked.at,
+        outcome=ended.outcome,
+        detail=ended.detail,
+        seen=seen,
+        cut=ended.taken.found.cut,
+    )
+
+
+def with_answer(told: Told | None, joined: TurnJoined) -> Told | None:
+    return None if told is None else evolve(told, joined=joined)
+
+
+def _facts(key: ExchangeKey, ended: Ended, seen: Seen | None, failure: str) -> CallFacts:
+    return CallFacts(
+        asked=ended.taken.asked,
+        ended_at=ended.at,
+        outcome=ended.outcome,
+        call=ended.told.call if ended.told else None,
+        joined=ended.told.joined if ended.told else None,
+        body=ended.taken.body or b"",
+        seen=seen,
+        status=ended.status,
+        attempts=ended.attempts,
+        received=ended.taken.received,
+        relayed=ended.relayed,
+        sent_at=ended.sent_at,
+        head_at=ended.head_at,
+        first_chunk_at=ended.first_chunk_at,
+        blocks_cut=ended.taken.found.cut,
+        failure=failure,
+        exchange_id=key.id,
+        request_id=ended.request_id,
+    )
+
+
+def _of_every_exchange(ended: Ended) -> Actions:
+    request = ended.taken.asked.request
+    # Few routes, so that no path anyone makes up becomes a label.
+    route = path_of(request).decode("ascii") if is_whole(request) else "other"
+    labels = (
+        ("http.request.method", request.method),
+        ("http.response.status_code", str(ended.status or "none")),
+        ("http.route", route),
+    )
+    took = Measure("http.server.request.duration", (ended.at - ended.taken.asked.at) / SECOND, labels)
+    if ended.outcome not in ("no answer", "upstream broke"):
+        return (took,)
+    cause = ended.detail.partition(":")[0]
+    return took, Measure(
+        "loom.upstream.errors", 1, (("cause", cause), ("status", str(ended.status or "none")))
+    )
+
+
+def _of_the_blocks(ended: Ended) -> Actions:
+    found = ended.taken.found
+    counts = (("cut", found.cut), ("left", found.left))
+    blocks = tuple(
+        Measure("loom.metadata.blocks", count, (("result", result),)) for result, count in counts if count
+    )
+    return (*blocks, Measure("loom.rewrites", 1, (("kind", "metadata"),))) if found.edits else blocks
+
+
+def _of_the_call(ended: Ended, said: Call, seen: Seen | None, failure: str) -> Actions:
+    model = (("gen_ai.request.model", said.model),)
+    error = (("error.type", failure.partition(":")[0]),) if failure else ()
+    measures = [
+        Measure("gen_ai.client.operation.duration", (ended.at - ended.sent_at) / SECOND, (*model, *error))
+    ]
+    if ended.first_chunk_at:
+        waited = (ended.first_chunk_at - ended.sent_at) / SECOND
+        measures.append(Measure("gen_ai.client.operation.time_to_first_chunk", waited, model))
+    if seen is not None:
+        for kind, count in (
+            ("input", seen.input_tokens),
+            ("output", seen.output_tokens),
+            ("cache_read", seen.cache_read),
+            ("cache_creation", seen.cache_creation),
+        ):
+            if count:
+                measures.append(Measure("loom.tokens", count, (("kind", kind), ("model", said.model))))
+    return tuple(measures)
