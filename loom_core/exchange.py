@@ -185,11 +185,9 @@ def _pass_up(key: ExchangeKey, state: AwaitingHead | BackingOff | Streaming, dat
 
 
 def _attempt(taken: Taken, attempt: int, at: int) -> Step:
-    notes = tuple(Note(note) for note in taken.found.notes) if attempt == 1 else ()
-    return AwaitingHead(taken, attempt, at), (
-        order(taken.asked, attempt, taken.body, edited=bool(taken.found.edits)),
-        *notes,
-    )
+    notes = taken.found.notes if attempt == 1 else ()
+    ordered = order(taken.asked, attempt, taken.body, edited=bool(taken.found.edits))
+    return AwaitingHead(taken, attempt, at), (ordered, *map(Note, notes))
 
 
 def _answer(key: ExchangeKey, state: AwaitingHead, head: UpstreamHeadReceived) -> Step:
@@ -199,12 +197,13 @@ def _answer(key: ExchangeKey, state: AwaitingHead, head: UpstreamHeadReceived) -
         pause = wait_after_status(retry, state.attempt, asked.seed, head.headers, head.at)
         if pause is not None:
             return _back_off(state, head.at + pause, AbortUpstream())
-    request_id = (first(head.headers, b"request-id") or b"").decode("latin-1")
+    tells = is_call(state.taken)
+    request_id = (first(head.headers, b"request-id") or b"").decode("latin-1") if tells else ""
     answer = Answer(head.status, head.at, state.attempt, state.sent_at, request_id)
     streaming = Streaming(state.taken, answer, None, 0, 0, observe(head.status, head.headers))
     sent = SendHead(head.status, to_client(head.headers))
     # Its turn hears of the call once the client has its head.
-    return streaming, (sent, Tell(key, ObservationDue(head.at))) if is_call(state.taken) else (sent,)
+    return streaming, (sent, Tell(key, ObservationDue(head.at))) if tells else (sent,)
 
 
 def _retry_or_give_up(key: ExchangeKey, state: AwaitingHead, failed: UpstreamFailed) -> Step:

@@ -90,8 +90,7 @@ def find(body: bytes) -> Found:
     """Look through a Messages-API body; one without the canary is not even parsed. Never raises."""
     if CANARY not in body:
         return NOTHING
-    shape = wire.shape(body)
-    top = wire.fields(shape)
+    shape, top = wire.shaped(body)
     listed = wire.elements(shape, top["messages"]) if top and "messages" in top else None
     if listed is None:
         return Found(notes=("a metadata canary in a body that is not a Messages-API request: left as it is",))

@@ -71,12 +71,12 @@ class Driver:
         match action:
             case Tell():
                 self.dispatch(action.key, action.event)
+            case LogExchange() if isinstance(key, ExchangeKey):
+                self._log.exchange(key.id, action)
             case ExportSpan(span=span):
                 self._export(span)
             case Measure():
                 self._record(action.name, action.value, action.labels)
-            case LogExchange() if isinstance(key, ExchangeKey):
-                self._log.exchange(key.id, action)
             case Note():
                 self._note(key, action)
             case SetTimer():

@@ -148,7 +148,7 @@ def test_blocks_go_from_a_body_that_counts_tokens() -> None:
 
 @pytest.mark.spec("metadata.untouched")
 def test_without_a_canary_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "shape", None)
+    monkeypatch.setattr(wire, "shaped", None)
     body = written(request(HI, YO))
     assert find(body) is NOTHING
     assert wire.apply(body, find(body).edits) is body

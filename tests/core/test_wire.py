@@ -80,7 +80,7 @@ def test_the_ranges_of_an_object_hold_its_values(
     value: dict[str, Any], style: dict[str, Any], around: str
 ) -> None:
     body = written(value, style, around)
-    ranges = wire.fields(wire.shape(body))
+    ranges = wire.shaped(body)[1]
     assert ranges is not None
     assert [json.loads(at.of(body)) for at in ranges.values()] == list(value.values())
     if "\ud800" not in str(value):
@@ -93,8 +93,7 @@ def test_the_ranges_of_an_array_hold_its_elements(
     value: list[Any], style: dict[str, Any], around: str
 ) -> None:
     body = written({"a": value}, style, around)
-    shape = wire.shape(body)
-    top = wire.fields(shape)
+    shape, top = wire.shaped(body)
     assert top is not None
     ranges = wire.elements(shape, top["a"])
     assert ranges is not None
@@ -105,7 +104,7 @@ def test_the_ranges_of_an_array_hold_its_elements(
 @pytest.mark.parametrize("body", NO_JSON, ids=lambda body: repr(body[:12]))
 @pytest.mark.spec("metadata.no-json")
 def test_what_is_not_json_has_no_ranges(body: bytes) -> None:
-    assert wire.fields(wire.shape(body)) is None
+    assert wire.shaped(body)[1] is None
     assert wire.elements(body, Range(0, len(body))) is None
     assert wire.message(body, Range(0, len(body))) is None
 
@@ -113,7 +112,7 @@ def test_what_is_not_json_has_no_ranges(body: bytes) -> None:
 @pytest.mark.parametrize("body", REPEATED)
 @pytest.mark.spec("metadata.repeated-keys")
 def test_an_object_with_a_repeated_key_has_no_ranges(body: bytes) -> None:
-    assert wire.fields(wire.shape(body)) is None
+    assert wire.shaped(body)[1] is None
     outer = wire.fields(b'{"x": ' + body + b"}")
     assert outer == {"x": Range(6, 6 + len(body))}, "it can be passed over"
 
@@ -149,7 +148,7 @@ def test_any_bytes_can_be_asked_for_ranges(body: bytes) -> None:
 @pytest.mark.spec("metadata.surrogates")
 def test_surrogates_alone_hide_no_range(escape: str) -> None:
     body = f'{{"a":"x{escape}","b":[1,"{escape}"]}}'.encode()
-    shape = wire.shape(body)
+    shape = wire.shaped(body)[0]
     ranges = wire.fields(shape)
     assert ranges is not None
     assert len(shape) == len(body)
@@ -159,7 +158,7 @@ def test_surrogates_alone_hide_no_range(escape: str) -> None:
 
 def test_a_body_that_can_be_read_is_its_own_shape() -> None:
     body = b'{"a":"\\ud83d\\ude00"}'
-    assert wire.shape(body) is body
+    assert wire.shaped(body)[0] is body
 
 
 @given(st.lists(st.integers(), max_size=6), st.sets(st.integers(0, 5)), styles)
