@@ -1,9 +1,10 @@
-"""The proxies compared: `python -m benchmarks.proxies NAME ORIGIN` serves one and prints its port.
+"""The proxies compared: `python -m benchmarks.proxies NAME ORIGIN [RECEIVER]` serves one, prints its port.
 
 `bare` is the least a pass-through on this stack can be: the Loom's Hypercorn settings and its
 transport, the body read whole, hop-by-hop lines dropped by a constant set, chunks handed on.
 `stock` is the same over `httpx-aiohttp`, so that one sees what the transport is worth. `loom` is
-the relay alone, turn following off; `all on` is the Loom as `loom serve` runs it, with no exporter.
+the relay alone, turn following off; `all on` is the Loom as `loom serve` runs it, its spans going to the
+receiver, if there is one.
 Both log in JSON.
 """
 
@@ -134,10 +135,10 @@ def _serve_pass_through(app: PassThrough) -> None:
     uvloop.run(main())
 
 
-def _serve_loom(origin: str, more: dict[str, str]) -> None:
+def _serve_loom(origin: str, environ: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as home:
         flags = {"host": "127.0.0.1", "port": "0", "upstream": origin, "home": home, "log": "json"}
-        config = load(flags | more, environ={})
+        config = load(flags, environ)
         sock = listen(config)
         run(config, sock, lambda: _tell(sock))
 
@@ -148,13 +149,13 @@ def _tell(sock: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    name, origin = sys.argv[1:]
+    name, origin, receiver = (*sys.argv[1:], "")[:3]
     match name:
         case "bare":
             _serve_pass_through(bare(httpx.URL(origin)))
         case "stock":
             _serve_pass_through(stock(httpx.URL(origin)))
         case "loom":
-            _serve_loom(origin, {"trace_turns": "false"})
+            _serve_loom(origin, {"LOOM_TRACE_TURNS": "false"})
         case "all on":
-            _serve_loom(origin, {})
+            _serve_loom(origin, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver})

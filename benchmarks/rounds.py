@@ -29,7 +29,7 @@ STREAMS = "events"
 MILLION = 1_000_000
 
 Figures = dict[str, dict[str, float]]
-"""Of one subject (a proxy, or direct): case, and figure by name. See `_of_calls`, `_of_events`."""
+"""Of one subject (a proxy, or direct): case, and figure by name. See `of_calls`, `_of_events`."""
 
 
 @frozen
@@ -62,7 +62,12 @@ def subjects() -> Iterator[dict[str, Server]]:
     with ExitStack() as stack:
         upstream = stack.enter_context(started("benchmarks.upstream"))
         origin = f"http://127.0.0.1:{upstream.port}"
-        proxies = {name: stack.enter_context(started("benchmarks.proxies", name, origin)) for name in PROXIES}
+        # Upstream takes what is posted to it: spans as well.
+        more = {ALL_ON: (origin,)}
+        proxies = {
+            name: stack.enter_context(started("benchmarks.proxies", name, origin, *more.get(name, ())))
+            for name in PROXIES
+        }
         yield {DIRECT: upstream, **proxies}
 
 
@@ -80,7 +85,7 @@ async def measure(plan: Plan, servers: dict[str, Server], tell: Callable[[str], 
             for name in names:
                 callers = wire.callers(size, connections, told=name == ALL_ON)
                 done = await load.calls(servers[name], callers, plan.call_seconds)
-                figures[name][case] = _of_calls(done)
+                figures[name][case] = of_calls(done)
         for name in names:
             pace = load.Pace(plan.streams, plan.rate, told=name == ALL_ON)
             seen = await load.events(servers[name], pace, plan.stream_seconds)
@@ -98,7 +103,8 @@ def run(plan: Plan, tell: Callable[[str], None]) -> tuple[Result, float]:
     return result, time.monotonic() - begun
 
 
-def _of_calls(calls: load.Calls) -> dict[str, float]:
+def of_calls(calls: load.Calls) -> dict[str, float]:
+    """The figures of one window of calls."""
     return {
         "cpu_us": calls.cpu / calls.count / 1_000,
         "calls_per_second": calls.count / calls.elapsed * 1e9,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from loom_core.reading import Json
-from loom_core.redaction import MAX_VALUE, exported
+from loom_core.redaction import MAX_VALUE, cut, exported
 from loom_core.trace import Attributes, AttributeValue, SpanRecord
 
 MAX_ATTRIBUTES = 10_000
@@ -117,12 +117,17 @@ class Writer:
         self._written: dict[str, AttributeValue] = {}
         # First, whatever follows: exporters that limit the number of attributes drop the oldest,
         # readers that limit it keep the first.
-        self.text(SPAN_KIND, kind)
+        self.clean(SPAN_KIND, kind)
         self.text(SESSION_ID, session)
 
     def text(self, name: str, value: str, limit: int = MAX_VALUE) -> None:
         if value:
             self._put(name, exported(value, limit))
+
+    def clean(self, name: str, value: str) -> None:
+        """A text made of redacted ones, or one of the Loom's own words."""
+        if value:
+            self._put(name, cut(value))
 
     def texts(self, name: str, values: tuple[str, ...]) -> None:
         if values:

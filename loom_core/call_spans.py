@@ -79,9 +79,9 @@ def chat_span(facts: CallFacts) -> SpanRecord | None:
     start = facts.sent_at or facts.asked.at
     out = Writer("LLM", call.session)
     _write_call(out, call, content)
-    out.text(names.OPERATION_NAME, "chat")
+    out.clean(names.OPERATION_NAME, "chat")
     for name in (names.PROVIDER_NAME, names.LLM_SYSTEM, names.LLM_PROVIDER):
-        out.text(name, "anthropic")
+        out.clean(name, "anthropic")
     out.text(names.LLM_MODEL_NAME, model)
     out.text(names.REQUEST_MODEL, call.model)
     out.text(names.RESPONSE_MODEL, seen.model)
@@ -113,7 +113,7 @@ def chat_span(facts: CallFacts) -> SpanRecord | None:
 def _write_call(out: Writer, call: Call, content: Content) -> None:
     out.text(names.USER_ID, "" if content is Content.OFF else call.user_id, MAX_LABEL)
     out.text(names.CONVERSATION_ID, call.session)
-    out.text("loom.call.kind", call.kind.value)
+    out.clean("loom.call.kind", call.kind.value)
     out.text(names.AGENT_ID, call.agent, MAX_LABEL)
     out.text("loom.agent.parent", call.parent_agent, MAX_LABEL)
     out.text("loom.agent.type", call.agent_type, MAX_LABEL)
@@ -122,25 +122,22 @@ def _write_call(out: Writer, call: Call, content: Content) -> None:
 
 def _write_http(out: Writer, facts: CallFacts, method: str, path: str) -> None:
     agent = first(facts.asked.request.headers, b"user-agent") or b""
-    out.text(names.HTTP_METHOD, method, MAX_LABEL)
+    out.clean(names.HTTP_METHOD, method)
     out.text(names.URL_PATH, path, MAX_LABEL * 4)
     out.count(names.HTTP_STATUS, facts.status)
     out.count(names.HTTP_REQUEST_SIZE, facts.received)
     out.count(names.HTTP_RESPONSE_SIZE, facts.relayed)
     out.text(names.USER_AGENT, agent.decode("latin-1"), MAX_LABEL)
-    out.text("loom.exchange.id", facts.exchange_id, MAX_LABEL)
+    out.clean("loom.exchange.id", facts.exchange_id)
     out.text("loom.upstream.request_id", facts.request_id, MAX_LABEL)
     out.count("loom.attempts", facts.attempts)
-    out.text("loom.outcome", facts.outcome, MAX_LABEL)
+    out.clean("loom.outcome", facts.outcome)
     out.text("loom.failure", facts.failure, MAX_LABEL * 4)
     out.count("loom.metadata.blocks_cut", facts.blocks_cut)
 
 
 def _write_usage(out: Writer, seen: Seen) -> None:
-    """Prompt tokens are all that the model read: new, written to the cache, and read from it."""
-    given = (seen.input_tokens, seen.cache_creation, seen.cache_read)
-    prompt = None if all(count is None for count in given) else sum(count or 0 for count in given)
-    said = seen.output_tokens
+    prompt, said = seen.prompt_tokens, seen.output_tokens
     for name in (names.LLM_TOKEN_COUNT_PROMPT, names.USAGE_INPUT_TOKENS):
         out.count(name, prompt)
     for name in (names.LLM_TOKEN_COUNT_COMPLETION, names.USAGE_OUTPUT_TOKENS):
@@ -157,7 +154,7 @@ def _write_conversation(out: Writer, facts: CallFacts, call: Call) -> None:
     joined = facts.joined
     told = read(facts.body, joined.shown if joined else 0)
     system_shown = bool(joined and call.system_hash and call.system_hash in joined.systems)
-    out.text("loom.system.hash", call.system_hash)
+    out.clean("loom.system.hash", call.system_hash)
     write_input(out, told, facts.asked.rules.tracing.content, system_shown=system_shown)
 
 

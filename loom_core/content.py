@@ -7,9 +7,9 @@ import msgspec
 
 from loom_core import attributes as names
 from loom_core.attributes import Writer, as_json
-from loom_core.conversation import Conversation, Part, Said, plain, without_content
+from loom_core.conversation import Conversation, Part, Said, cleaned, plain, without_content
 from loom_core.reading import Json, as_count
-from loom_core.redaction import MAX_VALUE, exported
+from loom_core.redaction import MAX_VALUE, cut, exported
 from loom_core.rules import Content
 from loom_core.trace import Attributes
 
@@ -28,12 +28,13 @@ def write_input(out: Writer, told: Conversation, content: Content, *, system_sho
     if content is Content.OFF:
         return
     is_full = content is Content.FULL
-    system = told.system if is_full and not system_shown else ()
-    new = told.new if is_full else tuple(map(without_content, told.new))
-    messages = (Said("system", system), *new) if system else new
+    new = tuple(cleaned(said if is_full else without_content(said)) for said in told.new)
+    is_new_system = is_full and bool(told.system) and not system_shown
+    system = cleaned(Said("system", told.system)) if is_new_system else None
+    messages = (system, *new) if system else new
     _write_parameters(out, told.parameters, is_full=is_full)
     if is_full:
-        _write_asked(out, told.new)
+        _write_asked(out, new)
     _write_messages(out, names.LLM_INPUT_MESSAGES, messages)
     for index, tool in enumerate(told.tools):
         out.text(f"{names.LLM_TOOLS}.{index}.{names.TOOL_NAME}", tool.name)
@@ -41,44 +42,53 @@ def write_input(out: Writer, told: Conversation, content: Content, *, system_sho
             # Definitions go with the system prompt: once, not with every call.
             out.text(f"{names.LLM_TOOLS}.{index}.{names.TOOL_JSON_SCHEMA}", tool.definition)
     if is_full:
-        out.text(names.INPUT_MESSAGES, _fitting(new, _gen_ai))
-        out.text(names.SYSTEM_INSTRUCTIONS, _fitting(system, _gen_ai_part))
+        out.clean(names.INPUT_MESSAGES, _fitting(new, _gen_ai))
+        out.clean(names.SYSTEM_INSTRUCTIONS, _fitting(system.parts if system else (), _gen_ai_part))
 
 
 def write_output(out: Writer, said: Said, stop_reason: str, content: Content) -> None:
     if content is Content.OFF or not said.parts:
         return
     if content is not Content.FULL:
-        _write_messages(out, names.LLM_OUTPUT_MESSAGES, (without_content(said),))
+        _write_messages(out, names.LLM_OUTPUT_MESSAGES, (cleaned(without_content(said)),))
         return
-    write_answer(out, said)
-    _write_messages(out, names.LLM_OUTPUT_MESSAGES, (said,))
-    finished = {"finish_reason": stop_reason} if stop_reason else {}
-    out.text(names.OUTPUT_MESSAGES, _fitting((said,), lambda said: _gen_ai(said) | finished))
+    clean = cleaned(said)
+    _write_answer(out, clean)
+    _write_messages(out, names.LLM_OUTPUT_MESSAGES, (clean,))
+    finished = {"finish_reason": exported(stop_reason)} if stop_reason else {}
+    out.clean(names.OUTPUT_MESSAGES, _fitting((clean,), lambda said: _gen_ai(said) | finished))
 
 
 def write_answer(out: Writer, said: Said) -> None:
     """`output.value`: the words; of an answer without any, the tools it asks for."""
-    text = plain(said)
-    calls = tuple(part for part in said.parts if part.kind == "tool_call")
+    _write_answer(out, cleaned(said))
+
+
+def _write_answer(out: Writer, clean: Said) -> None:
+    text = plain(clean)
+    calls = tuple(part for part in clean.parts if part.kind == "tool_call")
     if text:
-        write_value(out, "output", text)
+        _write_value(out, "output", text)
     elif calls:
-        write_value(out, "output", _fitting(calls, _gen_ai_part), names.JSON)
+        _write_value(out, "output", _fitting(calls, _gen_ai_part), names.JSON)
 
 
 def write_value(out: Writer, which: str, text: str, mime_type: str = names.TEXT) -> None:
     """`input.value` or `output.value` with its type; nothing for an empty text."""
     if text:
-        out.text(f"{which}.value", text)
-        out.text(f"{which}.mime_type", mime_type)
+        _write_value(out, which, exported(text), mime_type)
+
+
+def _write_value(out: Writer, which: str, clean: str, mime_type: str = names.TEXT) -> None:
+    out.clean(f"{which}.value", clean)
+    out.clean(f"{which}.mime_type", mime_type)
 
 
 def _write_asked(out: Writer, new: tuple[Said, ...]) -> None:
     """`input.value`: the last thing the model was given to answer."""
     for said in reversed(new):
         if said.role != "assistant" and (text := plain(said)):
-            write_value(out, "input", text)
+            _write_value(out, "input", text)
             return
 
 
@@ -104,21 +114,21 @@ def _write_parameters(out: Writer, given: dict[str, Json], *, is_full: bool) -> 
 def _write_messages(out: Writer, prefix: str, messages: tuple[Said, ...]) -> None:
     for index, said in enumerate(messages):
         at = f"{prefix}.{index}"
-        out.text(f"{at}.{names.MESSAGE_ROLE}", said.role)
-        out.text(f"{at}.{names.MESSAGE_TOOL_CALL_ID}", said.tool_call_id)
+        out.clean(f"{at}.{names.MESSAGE_ROLE}", said.role)
+        out.clean(f"{at}.{names.MESSAGE_TOOL_CALL_ID}", said.tool_call_id)
         spoken = [part for part in said.parts if part.kind != "tool_call"]
         if len(spoken) == 1 and spoken[0].kind == "text":
-            out.text(f"{at}.{names.MESSAGE_CONTENT}", spoken[0].text)
+            out.clean(f"{at}.{names.MESSAGE_CONTENT}", spoken[0].text)
         else:
             for number, part in enumerate(spoken):
                 for name, value in _content(part):
-                    out.text(f"{at}.{names.MESSAGE_CONTENTS}.{number}.{name}", value)
+                    out.clean(f"{at}.{names.MESSAGE_CONTENTS}.{number}.{name}", value)
         calls = (part for part in said.parts if part.kind == "tool_call")
         for number, part in enumerate(calls):
             call = f"{at}.{names.MESSAGE_TOOL_CALLS}.{number}"
-            out.text(f"{call}.{names.TOOL_CALL_ID}", part.id)
-            out.text(f"{call}.{names.TOOL_CALL_NAME}", part.name)
-            out.text(f"{call}.{names.TOOL_CALL_ARGUMENTS}", part.text)
+            out.clean(f"{call}.{names.TOOL_CALL_ID}", part.id)
+            out.clean(f"{call}.{names.TOOL_CALL_NAME}", part.name)
+            out.clean(f"{call}.{names.TOOL_CALL_ARGUMENTS}", part.text)
 
 
 def _content(part: Part) -> tuple[tuple[str, str], ...]:
@@ -134,14 +144,14 @@ def _content(part: Part) -> tuple[tuple[str, str], ...]:
 
 def _gen_ai(said: Said) -> dict[str, Json]:
     if said.role == "tool":
-        response = exported("\n\n".join(part.text for part in said.parts), _LEAF)
+        response = cut("\n\n".join(part.text for part in said.parts), _LEAF)
         part = {"type": "tool_call_response", "id": said.tool_call_id, "response": response}
         return {"role": "tool", "parts": [part]}
     return {"role": said.role, "parts": [_gen_ai_part(part) for part in said.parts]}
 
 
 def _gen_ai_part(part: Part) -> dict[str, Json]:
-    text = exported(part.text, _LEAF)
+    text = cut(part.text, _LEAF)
     if part.kind == "tool_call":
         given = _decoded(text)
         return {

@@ -10,13 +10,14 @@ from hashlib import sha256
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import astuple
 from msgspec.structs import replace as evolve
 
 from loom_core.asked import Asked, as_asked
 from loom_core.attributes import as_json
 from loom_core.message import Block, Seen
 from loom_core.reading import Json, as_dict, as_text
-from loom_core.redaction import MAX_VALUE
+from loom_core.redaction import MAX_VALUE, exported
 from loom_core.wire import UNREADABLE
 
 MAX_PARTS = 2_000
@@ -106,6 +107,15 @@ def answer(seen: Seen) -> Said:
 def without_content(said: Said) -> Said:
     """Who said how many things of which kind, and the names of tools: none of the words."""
     return evolve(said, parts=tuple(evolve(part, text="", signature="") for part in said.parts))
+
+
+def cleaned(said: Said) -> Said:
+    """The message without secrets, its texts cut to what a span holds: to be written in several forms."""
+    return Said(exported(said.role), tuple(map(_cleaned, said.parts)), exported(said.tool_call_id))
+
+
+def _cleaned(part: Part) -> Part:
+    return Part(*(exported(text) if text else "" for text in astuple(part)))
 
 
 def plain(said: Said) -> str:

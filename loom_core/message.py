@@ -51,7 +51,14 @@ class Seen(Struct, frozen=True):
     cut: bool = False
     complete: bool = False
 
+    @property
+    def prompt_tokens(self) -> int | None:
+        """All that the model read: new, written to the cache, and read from it."""
+        given = (self.input_tokens, self.cache_creation, self.cache_read)
+        return None if given == _NO_COUNTS else sum(count or 0 for count in given)
 
+
+_NO_COUNTS = (None, None, None)
 _MATTERS = frozenset(
     {
         b"message_start",

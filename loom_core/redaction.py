@@ -15,6 +15,8 @@ MAX_VALUE = 32_768
 _MARGIN = 8_192
 """Characters beyond a limit that are searched too, so that no secret is cut before it is found."""
 
+_MARK = re.compile(r"… \[cut: ([0-9]{1,15}) characters in all\]\Z")
+
 
 class Pattern(Struct, frozen=True):
     """One kind of secret. What group 1 matches stays (a header's name); all else of a match goes."""
@@ -111,15 +113,24 @@ def redacted(text: str) -> str:
 
 def exported(text: str, limit: int = MAX_VALUE) -> str:
     """The text as it may leave: redacted, valid Unicode, at most `limit` bytes, a cut to be seen."""
-    is_long = len(text) > limit + _MARGIN
-    clean = redacted(text[: limit + _MARGIN] if is_long else text)
-    if is_long:
-        # A secret that the margin's end cut in two was not found; it is all within the margin.
-        clean = clean[:-_MARGIN]
-    if not is_long and len(clean) <= limit and clean.isascii():
+    if len(text) <= limit + _MARGIN:
+        return cut(redacted(text), limit)
+    # A secret that the margin's end cut in two was not found; it is all within the margin.
+    clean = redacted(text[: limit + _MARGIN])[:-_MARGIN]
+    return _marked(clean.encode("utf-8", "replace"), limit, len(text))
+
+
+def cut(clean: str, limit: int = MAX_VALUE) -> str:
+    """A redacted text that may still be too long; one that was cut before says how long it once was."""
+    if len(clean) <= limit and clean.isascii():
         return clean
     octets = clean.encode("utf-8", "replace")
-    if not is_long and len(octets) <= limit:
+    if len(octets) <= limit:
         return octets.decode()
-    mark = f"… [cut: {len(text)} characters in all]".encode()
+    told = _MARK.search(clean, max(0, len(clean) - 64))
+    return _marked(octets, limit, int(told[1]) if told else len(clean))
+
+
+def _marked(octets: bytes, limit: int, whole: int) -> str:
+    mark = f"… [cut: {whole} characters in all]".encode()
     return (octets[: max(0, limit - len(mark))].decode("utf-8", "ignore")) + mark.decode()

@@ -5,7 +5,7 @@ from msgspec.structs import replace as evolve
 
 from loom_core import call
 from loom_core.actions import Action, Actions, ExportSpan, LogExchange, Measure, Tell
-from loom_core.call import Call, turn_key
+from loom_core.call import Call, CallKind, turn_key
 from loom_core.events import CallBegan, CallEnded, TurnJoined
 from loom_core.facts import CallFacts
 from loom_core.message import Seen
@@ -14,6 +14,8 @@ from loom_core.outgoing import Taken, is_whole, path_of
 from loom_core.rules import SECOND
 from loom_core.spans import call_spans
 from loom_core.values import ExchangeKey
+
+Labels = tuple[tuple[str, str], ...]
 
 
 class Answer(Struct, frozen=True):
@@ -175,12 +177,36 @@ def _of_the_call(ended: Ended, said: Call, seen: Seen | None, failure: str) -> A
         waited = (ended.first_chunk_at - ended.sent_at) / SECOND
         measures.append(Measure("gen_ai.client.operation.time_to_first_chunk", waited, model))
     if seen is not None:
-        for kind, count in (
-            ("input", seen.input_tokens),
-            ("output", seen.output_tokens),
-            ("cache_read", seen.cache_read),
-            ("cache_creation", seen.cache_creation),
-        ):
-            if count:
-                measures.append(Measure("loom.tokens", count, (("kind", kind), ("model", said.model))))
+        measures += _of_the_stream(ended, seen, model)
+        if said.kind is not CallKind.COUNT:  # What was counted was not used.
+            measures += _of_the_usage(seen, said.model, model)
     return tuple(measures)
+
+
+def _of_the_stream(ended: Ended, seen: Seen, model: Labels) -> tuple[Measure, ...]:
+    """One mean for a call; where an answer broke off, its end is not when its last frame came."""
+    if seen.frames < 2 or ended.outcome != "complete" or not ended.first_chunk_at:
+        return ()
+    mean = (ended.at - ended.first_chunk_at) / (seen.frames - 1) / SECOND
+    return (Measure("gen_ai.client.operation.time_per_output_chunk", mean, model),)
+
+
+def _of_the_usage(seen: Seen, requested: str, model: Labels) -> tuple[Measure, ...]:
+    kinds = (
+        ("input", seen.input_tokens),
+        ("output", seen.output_tokens),
+        ("cache_read", seen.cache_read),
+        ("cache_creation", seen.cache_creation),
+    )
+    return (
+        *(
+            Measure("gen_ai.client.token.usage", count, (*model, ("gen_ai.token.type", kind)))
+            for kind, count in (("input", seen.prompt_tokens), ("output", seen.output_tokens))
+            if count is not None
+        ),
+        *(
+            Measure("loom.tokens", count, (("kind", kind), ("model", requested)))
+            for kind, count in kinds
+            if count
+        ),
+    )

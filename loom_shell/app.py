@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from loom_core.errors import Refusal
 from loom_core.events import HookReported, RequestReceived
+from loom_core.rules import SECOND
 from loom_core.trace import SpanRecord
 from loom_core.values import ExchangeKey, Headers, Request, TurnKey
 from loom_shell.config import Config, ConfigError, load
@@ -38,6 +39,8 @@ FLUSH_SECONDS = 5.0
 """What spans and figures still waiting get at the end, after the streams have drained."""
 SWEEP_SECONDS = 0.02
 """A client that leaves is seen after two of these at the latest; upstream has 100 ms to hear of it."""
+
+_REQUEST = (("what", "request"),)
 
 
 class App:
@@ -109,6 +112,9 @@ class Loom:
             silence_seconds=config.silence_timeout_seconds,
         )
         self._running: dict[ExchangeKey, Relay] = {}
+        self._measures = config.rules.tracing.tells
+        if self._measures:
+            self._telemetry.watch("loom.streams.active", lambda: len(self._running))
         self._rests: set[asyncio.Task[None]] = set()
         self._draining = False
         self._quiet = asyncio.Event()
@@ -153,6 +159,8 @@ class Loom:
             del self._running[key]
             if not self._running:
                 self._quiet.set()
+            if self._measures and relay.held is not None:
+                self._telemetry.record("loom.proxy.overhead", relay.held / SECOND, _REQUEST)
 
     def _export(self, span: SpanRecord) -> None:
         self._recent.keep(span)

@@ -8,6 +8,7 @@ from typing import Literal
 from attrs import frozen
 
 Kind = Literal["counter", "level", "histogram"]
+"""A level is not recorded: it is read when somebody asks."""
 
 CALL_SECONDS = (0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 90, 120, 180, 300, 600, 1200, 3600)
 """Calls of a model last longer than the conventions' last edge, 81.92 s."""
@@ -69,14 +70,14 @@ CATALOGUE: tuple[Metric, ...] = (
         "gen_ai.client.operation.time_per_output_chunk",
         "s",
         CHUNK_SECONDS,
-        "Between two chunks of a streamed answer",
+        "Between two frames of a streamed answer, the mean of each call",
         *_CALL,
     ),
     _histogram(
         "gen_ai.client.token.usage",
         "{token}",
         TOKENS,
-        "Tokens of a call, by gen_ai.token.type",
+        "Tokens of a call: input, those of the prompt cache among them, and output",
         *_CALL,
         "gen_ai.token.type",
     ),
@@ -94,8 +95,14 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("loom.turns", "{turn}", "Turns that ended", "outcome", "agent"),
     _histogram("loom.turn.duration", "s", TURN_SECONDS, "A turn, prompt to end", "outcome", "agent"),
     _histogram("loom.turn.calls", "{call}", CALLS, "Calls of a turn", "outcome", "agent"),
-    _histogram("loom.proxy.overhead", "s", OVERHEAD_SECONDS, "What the Loom adds to a request's way", "what"),
-    Metric("loom.streams.active", "level", "{stream}", "Answers that stream now"),
+    _histogram(
+        "loom.proxy.overhead",
+        "s",
+        OVERHEAD_SECONDS,
+        "From the last byte of a request that is read whole to the order of its first attempt",
+        "what",
+    ),
+    Metric("loom.streams.active", "level", "{stream}", "Exchanges under way"),
     _counter("loom.metadata.blocks", "{block}", "Metadata blocks found in requests", "result"),
     _counter("loom.rewrites", "{rewrite}", "Requests that were changed", "kind"),
     _counter("loom.weave.runs", "{run}", "Attempts to weave something in", "what", "outcome"),

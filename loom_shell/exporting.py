@@ -29,13 +29,17 @@ Dropped = Callable[[str, str, str, int], None]
 
 @frozen
 class Bounds:
-    """How much may wait for one endpoint, and how much goes into one request."""
+    """How much may wait for one endpoint, and how much goes into one request.
+
+    `linger`: seconds that a request is held open for more spans, since each costs as much as many spans.
+    """
 
     spans: int = 4_096
     octets: int = 32 * 1024 * 1024
     batch_spans: int = 512
     batch_octets: int = 4 * 1024 * 1024
     attempts: int = 5
+    linger: float = 0.2
 
 
 @frozen
@@ -92,7 +96,8 @@ class Exporting:
             ):
                 self._octets -= len(self._waiting.popleft())
                 lost += 1
-            self._changed.notify()
+            if len(self._waiting) == 1 or self._is_batch():
+                self._changed.notify()
         if lost:
             self._dropped(self.name, "traces", "queue full", lost)
 
@@ -126,6 +131,7 @@ class Exporting:
                     self._changed.wait()
                 if not self._waiting and not self._metrics:
                     break
+                self._linger()
                 batch, metrics = self._batch(), self._metrics
                 self._metrics = b""
             if batch:
@@ -133,6 +139,15 @@ class Exporting:
             if metrics:
                 self._deliver_metrics(metrics)
         self._client.close()
+
+    def _linger(self) -> None:
+        """Wait for more spans, with the lock: until they fill a request or have waited long enough."""
+        until = time.monotonic() + self._bounds.linger
+        while not (self._is_closing or self._is_batch()) and (left := until - time.monotonic()) > 0:
+            self._changed.wait(left)
+
+    def _is_batch(self) -> bool:
+        return len(self._waiting) >= self._bounds.batch_spans or self._octets >= self._bounds.batch_octets
 
     def _batch(self) -> list[bytes]:
         batch: list[bytes] = []

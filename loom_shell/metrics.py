@@ -1,19 +1,19 @@
 """Metrics: counted in this process, read as Prometheus text, collected for OTLP.
 
-`record` costs microseconds and never raises. What it is told is checked against the catalogue: an
-unknown name or label is left out, and the values of a label are bounded in number.
+`record` costs microseconds and never raises; a level costs nothing until it is read. What is told is
+checked against the catalogue: an unknown name or label is left out, and the values of a label are
+bounded in number.
 """
 
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any
 
 from openinference.semconv.resource import ResourceAttributes
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
@@ -31,6 +31,8 @@ MAX_VALUES = 48
 MAX_SETS = 1_000
 """Sets of labels of one metric."""
 MAX_LENGTH = 64
+MAX_FIGURE = 10**12
+"""No token count, time or number of ours comes near; JSON from outside has no bound, and OTLP has."""
 OTHER = "other"
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,63}")
@@ -86,18 +88,31 @@ class Metrics:
         )
         meter = self._provider.get_meter("loom")
         self._instruments = {
-            metric.name: _Instrument(metric, _recorder(meter, metric)) for metric in CATALOGUE
+            metric.name: _Instrument(metric, _recorder(meter, metric))
+            for metric in CATALOGUE
+            if metric.kind != "level"
         }
+        self._levels: dict[str, Callable[[], int]] = {}
+        for metric in CATALOGUE:
+            if metric.kind == "level":
+                # An up-down counter, since the levels of several workers add up.
+                meter.create_observable_up_down_counter(
+                    metric.name, [self._reading_of(metric.name)], metric.unit, metric.description
+                )
         self._unknown: set[str] = set()
 
     def record(self, name: str, value: float, labels: Labels = ()) -> None:
-        """Add to a counter or level, or put a value into a histogram. Never raises."""
+        """Add to a counter, or put a value into a histogram. Never raises."""
         instrument = self._instruments.get(name)
         if instrument is not None:
             instrument.record(value, labels)
         elif name not in self._unknown and len(self._unknown) < MAX_VALUES:
             self._unknown.add(name)
             self._note(f"no such metric: {name}")
+
+    def watch(self, name: str, level: Callable[[], int]) -> None:
+        """From now on, read this level whenever somebody asks. `level` is called from any thread."""
+        self._levels[name] = level
 
     def page(self) -> tuple[bytes, str]:
         """The Prometheus text and its content type."""
@@ -113,6 +128,13 @@ class Metrics:
     def close(self) -> None:
         self._provider.shutdown()
 
+    def _reading_of(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def read(_: CallbackOptions) -> Iterable[Observation]:
+            level = self._levels.get(name)
+            return () if level is None else (Observation(level()),)
+
+        return read
+
 
 class _Instrument:
     """One metric: its labels checked once for each set of them, then looked up."""
@@ -124,7 +146,7 @@ class _Instrument:
         self._values: dict[str, set[str]] = {label: set() for label in metric.labels}
 
     def record(self, value: float, labels: Labels) -> None:
-        if not math.isfinite(value) or (value < 0 and self._metric.kind != "level"):
+        if not 0 <= value <= MAX_FIGURE:
             return
         known = self._sets.get(labels)
         if known is None:
@@ -161,10 +183,6 @@ def _view(metric: Metric) -> View:
 
 
 def _recorder(meter: Meter, metric: Metric) -> Callable[[float, dict[str, str]], None]:
-    match metric.kind:
-        case "counter":
-            return meter.create_counter(metric.name, metric.unit, metric.description).add
-        case "level":
-            return meter.create_up_down_counter(metric.name, metric.unit, metric.description).add
-        case "histogram":
-            return meter.create_histogram(metric.name, metric.unit, metric.description).record
+    if metric.kind == "counter":
+        return meter.create_counter(metric.name, metric.unit, metric.description).add
+    return meter.create_histogram(metric.name, metric.unit, metric.description).record

@@ -74,6 +74,9 @@ class Relay:
         self._request_over = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._over = False
+        self._whole_at = 0
+        self.held: int | None = None
+        """Nanoseconds from the last byte of a request read whole to its first attempt; None without one."""
 
     async def run(self, asked: RequestReceived, *, refuse: bool = False) -> None:
         """`refuse`: the Loom is draining; the request is answered so and goes nowhere."""
@@ -163,7 +166,8 @@ class Relay:
             driver.dispatch(key, RequestChunkReceived(driver.now(), body))
         if not message.get("more_body", False):
             self._request_over.set()
-            driver.dispatch(key, RequestEnded(driver.now()))
+            self._whole_at = driver.now()
+            driver.dispatch(key, RequestEnded(self._whole_at))
         return True
 
     async def _answer_side(self) -> None:
@@ -195,6 +199,8 @@ class Relay:
 
     async def _attempt(self, order: SendUpstream) -> None:
         driver, key = self._driver, self.key
+        if order.attempt == 1 and self._upload is None:
+            self.held = driver.now() - self._whole_at
         try:
             answer = await self._upstream.open(order, self._upload)
         except httpx.TransportError as error:

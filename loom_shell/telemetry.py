@@ -5,6 +5,7 @@ has a queue and a thread beside it. Without an endpoint there is neither queue n
 """
 
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -75,6 +76,10 @@ class Telemetry:
     def record(self, name: str, value: float, labels: Labels = ()) -> None:
         """Record one value of a metric; see `loom_shell/catalogue.py` for names and labels."""
         self._metrics.record(name, value, labels)
+
+    def watch(self, name: str, level: Callable[[], int]) -> None:
+        """Read a level, from any thread, whenever metrics are collected."""
+        self._metrics.watch(name, level)
 
     def metrics_page(self, _request: Request) -> Response:
         """`GET /loom/metrics`: Prometheus text. Starlette runs it in a thread."""

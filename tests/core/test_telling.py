@@ -167,6 +167,61 @@ def test_the_figures_of_a_call() -> None:
     assert tokens == {"input": 1, "output": 2, "cache_read": 30}
 
 
+def used(actions: tuple[Action, ...]) -> dict[str, float]:
+    told = {labels: value for (name, labels), value in measured(actions).items() if name.endswith(".usage")}
+    assert {dict(labels)["gen_ai.request.model"] for labels in told} <= {"m-1"}
+    return {dict(labels)["gen_ai.token.type"]: value for labels, value in told.items()}
+
+
+@pytest.mark.spec("metrics.usage")
+def test_the_tokens_of_a_call_are_all_that_was_read_and_what_was_written() -> None:
+    assert used(over(KEY, ended())) == {"input": 31, "output": 2}
+    written = MESSAGE.replace(b'"input_tokens":1,', b'"cache_creation_input_tokens":400,')
+    assert used(over(KEY, ended(observed=seen(body=written)))) == {"input": 430, "output": 2}
+
+
+@pytest.mark.spec("metrics.usage")
+def test_tokens_that_are_not_told_or_only_counted_are_no_usage_and_none_at_all_is_a_value() -> None:
+    untold = MESSAGE.replace(USAGE, b'"usage":{"output_tokens":0}')
+    assert used(over(KEY, ended(observed=seen(body=untold)))) == {"output": 0}
+    assert used(over(KEY, ended(observed=seen(529, OVERLOADED), status=529))) == {}
+    counted = over(
+        KEY, ended(taken(asked(b"/v1/messages/count_tokens")), observed=seen(body=b'{"input_tokens":9}'))
+    )
+    assert used(counted) == {}
+    assert not [name for name, _ in measured(counted) if name == "loom.tokens"]
+
+
+CHUNKS = ("gen_ai.client.operation.time_per_output_chunk", (("gen_ai.request.model", "m-1"),))
+
+
+def streamed(frames: int) -> Observed:
+    return add(
+        observe(200, ((b"content-type", b"text/event-stream"),)), b"event: ping\ndata: {}\n\n" * frames
+    )
+
+
+@pytest.mark.spec("metrics.chunks")
+def test_a_stream_tells_the_mean_time_between_its_frames() -> None:
+    assert measured(over(KEY, ended(observed=streamed(5))))[CHUNKS] == 0.25
+    assert measured(over(KEY, ended(observed=streamed(2))))[CHUNKS] == 1.0
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {},
+        {"observed": streamed(1)},
+        {"observed": streamed(5), "outcome": "upstream broke", "detail": "silent: x"},
+        {"observed": streamed(5), "outcome": "client gone"},
+    ],
+    ids=["json", "one frame", "broken", "left"],
+)
+@pytest.mark.spec("metrics.chunks")
+def test_without_a_second_frame_or_a_whole_stream_there_is_no_mean(what: dict[str, object]) -> None:
+    assert CHUNKS not in measured(over(KEY, ended(**what)))
+
+
 @pytest.mark.spec("tracing.figures")
 def test_no_path_that_anyone_makes_up_becomes_a_label() -> None:
     found = measured(over(KEY, ended(taken(asked(b"/v1/files/secret-name", "PUT"), None))))

@@ -10,6 +10,7 @@ import pytest
 
 from loom_shell.app import App, target_of
 from loom_shell.config import load
+from loom_shell.driver import Driver
 from loom_shell.log import Log
 from loom_shell.simulator import Simulator
 from tests.support.wire import until
@@ -235,3 +236,61 @@ async def test_ids_count_up_and_tell_processes_apart(sim: Simulator, tmp_path: P
         ids += [msgspec.json.decode(line)["id"] for line in (tmp_path / name).read_bytes().splitlines()]
     assert [it.rpartition("-")[2] for it in ids] == ["1", "2", "1", "2"]
     assert len({it.rpartition("-")[0] for it in ids}) == 2
+
+
+async def figures(app: App) -> dict[str, float]:
+    page = (await asked(app, scope(b"/loom/metrics"))).body.decode()
+    lines = (line.rpartition(" ") for line in page.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+@pytest.mark.spec("metrics.level")
+async def test_the_exchanges_under_way_are_counted_when_the_page_is_read(app: App) -> None:
+    server = Server(END)
+    asking = scope(b"/v1/messages", b"simulate=stall-mid-stream", "POST")
+    exchange = asyncio.ensure_future(app(asking, server.receive, server.send))
+    await server.until(2)
+    assert (await figures(app))["loom_streams_active"] == 1
+    server.queue.put_nowait({"type": "http.disconnect"})
+    await exchange
+    assert (await figures(app))["loom_streams_active"] == 0
+
+
+HELD = 'loom_proxy_overhead_seconds_{}{{what="request"}}'
+LENGTH = [(b"content-length", b"3")]
+PART = {"type": "http.request", "body": b"abc", "more_body": True}
+
+
+@pytest.mark.spec("metrics.overhead")
+async def test_a_request_is_held_from_its_last_byte_to_the_order_of_its_first_attempt(
+    app: App, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(1_700_000_000_000_000_000, 1_800_000_000_000_000_000, 1_000_000))
+    monkeypatch.setattr(Driver, "now", staticmethod(lambda: next(now)))
+    sim.script("stale-keepalive")
+    for _ in range(2):  # The second is tried again.
+        await asked(app, scope(b"/v1/messages", method="POST", headers=LENGTH), PART, END)
+    assert len(sim.requests) == 3
+    told = await figures(app)
+    assert told[HELD.format("count")] == 2
+    # The clock goes on by 1 ms whenever it is asked: next for the order.
+    assert told[HELD.format("sum")] == pytest.approx(2 * 0.001)
+
+
+@pytest.mark.spec("metrics.overhead")
+async def test_what_streams_up_or_never_goes_up_is_not_held(app: App) -> None:
+    await asked(app, scope(method="POST", headers=LENGTH), PART, END)
+    await asked(app, scope(b"/v1/messages", method="POST"), {"type": "http.disconnect"})
+    told = await figures(app)
+    assert told["loom_streams_active"] == 0
+    assert HELD.format("count") not in told
+
+
+@pytest.mark.spec("metrics.off")
+async def test_with_turns_switched_off_no_exchange_is_measured(sim: Simulator, tmp_path: Path) -> None:
+    config = load({"upstream": sim.origin, "port": "0", "trace_turns": "false"}, {"HOME": str(tmp_path)})
+    with (tmp_path / "log").open("wb") as file:
+        app = App(config, Log(file.fileno(), "json"))
+    await asked(app, scope(b"/v1/messages", method="POST"))
+    assert await figures(app) == {}
+    await ended(app)

