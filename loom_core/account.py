@@ -4,7 +4,7 @@ from msgspec import Struct
 from msgspec.structs import replace as evolve
 
 from loom_core.actions import Action, Actions, ExportSpan, Measure, Tell
-from loom_core.call import Call, CallKind
+from loom_core.call import Call, CallKind, ToolResult
 from loom_core.events import CallBegan, CallEnded, TurnAbove, TurnJoined
 from loom_core.metadata import Metadata
 from loom_core.rules import SECOND, Content
@@ -195,10 +195,10 @@ def _released(turn: Turn) -> Actions:
 
 def with_results(turn: Turn, call: Call, at: int) -> tuple[Turn, Actions]:
     """The tools that a call brings results of are done."""
-    is_wrong = {result.id: result.is_error for result in call.results}
-    done = tuple(tool for tool in turn.tools if tool.id in is_wrong)
-    left = tuple(tool for tool in turn.tools if tool.id not in is_wrong)
-    spans = tuple(_tool_done(turn, tool, at, "error" if is_wrong[tool.id] else "") for tool in done)
+    results = {result.id: result for result in call.results}
+    done = tuple(tool for tool in turn.tools if tool.id in results)
+    left = tuple(tool for tool in turn.tools if tool.id not in results)
+    spans = tuple(_tool_done(turn, tool, at, results[tool.id]) for tool in done)
     return evolve(turn, tools=left), spans
 
 
@@ -235,7 +235,8 @@ def hook_spans(turn: Turn) -> Actions:
     return (ExportSpan(hook_span(turn.trace_id, turn.span_id, turn.session, said, turn.content)),)
 
 
-def _tool_done(turn: Turn, tool: Tool, end: int, error: str) -> Action:
+def _tool_done(turn: Turn, tool: Tool, end: int, result: ToolResult | None) -> Action:
+    wrong = "error" if result and result.is_error else ""
     return ExportSpan(
         tool_span(
             ToolFacts(
@@ -247,7 +248,8 @@ def _tool_done(turn: Turn, tool: Tool, end: int, error: str) -> Action:
                 given=tool.given,
                 start=tool.since,
                 end=max(tool.reported_at or end, tool.since),
-                error=error,
+                error=wrong if result else "no result came",
+                result=result.text if result else "",
                 content=turn.content,
             )
         )
@@ -257,7 +259,7 @@ def _tool_done(turn: Turn, tool: Tool, end: int, error: str) -> Action:
 def closing(key: TurnKey, turn: Turn, ended_at: int, outcome: str) -> Actions:
     """The root span, once, and what the turn came to; tools nobody answered end with it."""
     end = max(ended_at, turn.began_at)
-    lost = tuple(_tool_done(turn, tool, end, "no result came") for tool in turn.tools)
+    lost = tuple(_tool_done(turn, tool, end, None) for tool in turn.tools)
     root = ExportSpan(turn_span(_facts(key, turn, end, outcome)))
     word = outcome.partition(":")[0]
     kind = (("outcome", word), ("agent", "subagent" if key.agent else "main"))

@@ -21,6 +21,8 @@ from loom_core.wire import UNREADABLE
 
 MAX_PROMPT = 32_768
 """Characters of a prompt that are kept."""
+MAX_RESULT = 65_536
+"""Characters of a tool's result that are kept."""
 MAX_NAME = 256
 _NO_TOOLS = frozenset({b"", b"[]", b"null"})
 
@@ -40,8 +42,11 @@ class CallKind(Enum):
 
 
 class ToolResult(Struct, frozen=True):
+    """What a tool came to; `text` is what it said in words, up to `MAX_RESULT` characters."""
+
     id: str
     is_error: bool
+    text: str = ""
 
 
 class Call(Struct, frozen=True):
@@ -239,14 +244,19 @@ def _prompt(blocks: list[dict[str, Json]]) -> str:
 
 def _results(blocks: list[dict[str, Json]]) -> tuple[ToolResult, ...]:
     return tuple(
-        ToolResult(as_text(block.get("tool_use_id")), block.get("is_error") is True)
+        ToolResult(as_text(block.get("tool_use_id")), block.get("is_error") is True, _words(block))
         for block in blocks
         if block.get("type") == "tool_result"
     )
 
 
+def _words(block: dict[str, Json]) -> str:
+    texts = (as_text(part.get("text")) for part in _blocks(block))
+    return "\n\n".join(text for text in texts if text)[:MAX_RESULT]
+
+
 def _blocks(message: Json) -> list[dict[str, Json]]:
-    """A message's blocks; a string stands for one of text."""
+    """The blocks of a message or of a tool's result; a string stands for one of text."""
     content = as_dict(message).get("content")
     if isinstance(content, str):
         return [{"type": "text", "text": content}]

@@ -12,11 +12,14 @@ from loom_core.account import (
     has_other_prompt,
     hook_spans,
     shares_prompt,
+    with_results,
     with_seen,
 )
-from loom_core.call import Call
+from loom_core.actions import ExportSpan
+from loom_core.call import Call, ToolResult
 from loom_core.events import CallBegan, CallEnded
 from loom_core.metadata import Metadata
+from loom_core.rules import Content
 from loom_core.trace import Traceparent
 from loom_core.values import ExchangeKey, TurnKey
 from tests.support.turns import AGENT, AT, MAIN, METADATA, ROOT, TRACE, asks, call, says
@@ -125,3 +128,15 @@ def test_what_is_kept_is_bounded() -> None:
     assert PAST.with_call(call(system_hash="")).systems == frozenset()
     many = asks(*(f"t{number}" for number in range(MAX_TOOLS + 1)))
     assert len(with_seen(turn, CallEnded(AT, EXCHANGE, many, ok=True, failure="")).tools) == MAX_TOOLS
+
+
+@pytest.mark.spec("turn.results")
+def test_a_tools_span_says_what_its_result_said_where_content_is_full() -> None:
+    for content, shown in ((Content.FULL, "two files"), (Content.METADATA, None), (Content.OFF, None)):
+        turn = evolve(new(call()), content=content)
+        turn = with_seen(turn, CallEnded(AT, EXCHANGE, asks("t1"), ok=True, failure=""))
+        result = ToolResult("t1", is_error=False, text="two files")
+        _, (done,) = with_results(turn, call(results=(result,)), AT)
+        assert isinstance(done, ExportSpan)
+        assert dict(done.span.attributes).get("output.value") == shown
+        assert dict(done.span.attributes).get("gen_ai.tool.call.result") == shown

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loom_core.call import Call, CallKind, ToolResult, read, turn_key
+from loom_core.call import MAX_RESULT, Call, CallKind, ToolResult, read, turn_key
 from loom_core.metadata import Metadata
 from loom_core.trace import Traceparent
 from loom_core.values import ExchangeKey, Headers, TurnKey
@@ -76,6 +76,20 @@ def test_the_session_comes_from_the_header_then_the_body_then_the_block() -> Non
     assert of(metadata=said).session == "of-the-block"
     assert read(PATH, (), b'{"metadata":{"user_id":"{broken"}}', None).session == ""
     assert read(PATH, (), b'{"metadata":{"user_id":"somebody"}}', None).user_id == "somebody"
+
+
+@pytest.mark.spec("turn.results")
+def test_a_tool_result_has_its_words_whatever_form_they_have() -> None:
+    def said(content: object) -> str:
+        (found,) = of(user({"type": "tool_result", "tool_use_id": "t", "content": content})).results
+        return found.text
+
+    assert said("plain") == "plain"
+    picture = {"type": "image", "source": {"type": "base64", "data": "AAAA"}}
+    assert said([{"type": "text", "text": "one"}, picture, {"type": "text", "text": "two"}]) == "one\n\ntwo"
+    for odd in (None, [], 5, [None, {"type": "text", "text": 7}]):
+        assert said(odd) == ""
+    assert said("x" * (MAX_RESULT + 1)) == "x" * MAX_RESULT
 
 
 @pytest.mark.spec("turn.call")
