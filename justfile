@@ -2,6 +2,9 @@
 
 set positional-arguments
 
+# two processes, each file's tests in one of them
+parallel := "--numprocesses=2 --dist=loadfile"
+
 # list the recipes
 default:
     @"{{ just_executable() }}" --list
@@ -12,7 +15,7 @@ ci:
     ruff check .
     mypy --strict -p loom_core -p loom_shell
     lint-imports --no-cache --no-logo
-    pytest --cov --verify=check
+    pytest {{ parallel }} --cov --verify=check
 
 # run some tests, or all: just test tests/core -k frame
 test *args:
@@ -26,7 +29,7 @@ fix *paths:
 # write what is generated and compared: specs/transitions.md and verification.md
 verify:
     python -m tests.support.transitions
-    pytest --verify=write
+    pytest {{ parallel }} --verify=write
 
 # the properties with many random examples (the hypothesis profile `deep`)
 soak:
@@ -35,6 +38,14 @@ soak:
 # CPU and latency of the relay beside a bare pass-through, in one run
 bench *args:
     python -m benchmarks "$@"
+
+# what weaving costs in prompt cache: sessions through the Loom to the simulator, with and without
+bench-cache *args:
+    python -m benchmarks.cache "$@"
+
+# recall of the memory on a data file of yours, in LoCoMo's form, or on the small set that ships
+bench-memory *args:
+    python -m benchmarks.memory "$@"
 
 # the real Claude Code through the Loom to the simulator (needs npm)
 e2e *args:

@@ -73,6 +73,8 @@ class _Caller(_Client):
         self.calls = 0
         self.to_first_byte: list[int] = []
         self.stopping = False
+        self.left: int | None = None
+        """Calls it has yet to make, None for as many as there is time for."""
         self._sent_at = 0
         self._waits = False
         self._size = 0
@@ -95,7 +97,10 @@ class _Caller(_Client):
     def on_message_complete(self) -> None:
         if self._size != wire.ANSWER:
             self.fail(f"a body of {self._size} bytes, not {wire.ANSWER}")
-        elif self.stopping:
+            return
+        if self.left is not None:
+            self.left -= 1
+        if self.stopping or self.left == 0:
             if not self.over.done():
                 self.over.set_result(None)
         else:
@@ -210,6 +215,19 @@ async def calls(server: Server, asked: list[wire.Requests], seconds: float) -> C
     if not times:
         raise WrongAnswer("no call was answered in time")
     return Calls(count, cpu, elapsed, times)
+
+
+async def each(server: Server, asked: list[wire.Requests]) -> None:
+    """Every request once, each caller's in their order."""
+    callers = [await _connected(_Caller(requests), server) for requests in asked]
+    try:
+        for caller, requests in zip(callers, asked, strict=True):
+            caller.left = len(requests)
+            caller.send()
+        await _all_over([caller.over for caller in callers])
+    finally:
+        for caller in callers:
+            caller.close()
 
 
 async def events(server: Server, pace: Pace, seconds: float) -> Events:

@@ -1,13 +1,15 @@
 """The processes under measurement: started, asked for their CPU time and memory, and ended."""
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from attrs import frozen
@@ -46,11 +48,18 @@ class Server:
 
 
 @contextmanager
-def started(module: str, *args: str) -> Iterator[Server]:
-    """Run `python -m module args`, which prints its port once it listens, until the block ends."""
+def started(module: str, *args: str, environ: Mapping[str, str] = MappingProxyType({})) -> Iterator[Server]:
+    """Run `python -m module args`, which prints its port once it listens, until the block ends.
+
+    `environ`: variables that it has beside those of this process.
+    """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603 - this project's own modules
-            [sys.executable, "-m", module, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=said
+            [sys.executable, "-m", module, *args],
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=said,
         )
         try:
             yield Server(process.pid, _port(process, said, f"{module} {' '.join(args)}"))

@@ -3,8 +3,8 @@
 `bare` is the least a pass-through on this stack can be: the Loom's Hypercorn settings and its
 transport, the body read whole, hop-by-hop lines dropped by a constant set, chunks handed on.
 `stock` is the same over `httpx-aiohttp`, so that one sees what the transport is worth. `loom` is
-the relay alone, turn following off; `all on` is the Loom as `loom serve` runs it, its spans going to the
-receiver, if there is one.
+the relay alone, turn following off; `all on` is the Loom as `loom serve` runs it, with a profile to weave in,
+its spans going to the receiver, if there is one.
 Both log in JSON.
 """
 
@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import cast
 
 import aiohttp
@@ -21,9 +22,11 @@ import uvloop
 from httpx_aiohttp import AiohttpTransport
 from hypercorn.asyncio import serve
 
+from benchmarks import wire
 from loom_shell.app import target_of
 from loom_shell.config import load
 from loom_shell.log import Log
+from loom_shell.memory import Cortex, NewMemory
 from loom_shell.relay import Receive, Scope, Send
 from loom_shell.server import hypercorn_config, listen, run
 from loom_shell.transport import Transport
@@ -43,6 +46,16 @@ _DROPPED = frozenset(
         b"upgrade",
     }
 )
+NOTES = 500
+_PROFILE = """
+[memories]
+session_budget = 40_000
+
+[[pieces]]
+name = "identity"
+file = "identity.md"
+life = "identity"
+"""
 _TIMEOUT: dict[str, float | None] = {"connect": 10.0, "read": None}
 _Lines = list[tuple[bytes, bytes]]
 _Build = Callable[[str, bytes, _Lines, bytes], httpx.Request]
@@ -135,12 +148,31 @@ def _serve_pass_through(app: PassThrough) -> None:
     uvloop.run(main())
 
 
-def _serve_loom(origin: str, environ: dict[str, str]) -> None:
+def _serve_loom(origin: str, environ: dict[str, str], *, weaves: bool = False) -> None:
     with tempfile.TemporaryDirectory() as home:
+        if weaves:
+            _furnish(Path(home))
         flags = {"host": "127.0.0.1", "port": "0", "upstream": origin, "home": home, "log": "json"}
         config = load(flags, environ)
         sock = listen(config)
         run(config, sock, lambda: _tell(sock))
+
+
+def _furnish(home: Path) -> None:
+    """A profile, and a memory of notes that its prompts find."""
+    folder = home / "profiles" / wire.PROFILE
+    folder.mkdir(parents=True)
+    (folder / "identity.md").write_text("You are the one whose requests are measured. " * 40)
+    (folder / "profile.toml").write_text(_PROFILE)
+    asyncio.run(_noted(Cortex(home)))
+
+
+async def _noted(memory: Cortex) -> None:
+    for number in range(NOTES):
+        await memory.put(
+            NewMemory(f"Note {number}: the fox was quick that day, and the dog slept on.", number + 1)
+        )
+    await memory.aclose()
 
 
 def _tell(sock: socket.socket) -> None:
@@ -158,4 +190,4 @@ if __name__ == "__main__":
         case "loom":
             _serve_loom(origin, {"LOOM_TRACE_TURNS": "false"})
         case "all on":
-            _serve_loom(origin, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver})
+            _serve_loom(origin, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver}, weaves=True)

@@ -76,6 +76,8 @@ async def measure(plan: Plan, servers: dict[str, Server], tell: Callable[[str], 
     result = Result(plan)
     for server in servers.values():
         await load.calls(server, wire.callers(wire.SMALL, 4), 0.3)
+    # So that something was decided at every prompt.
+    await load.each(servers[ALL_ON], wire.beginnings(max(connections for _, connections in CALLS.values())))
     for number in range(plan.rounds):
         tell(f"round {number + 1} of {plan.rounds}")
         # Every other round goes backwards, so that a drift of the machine favours nobody.

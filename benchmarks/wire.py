@@ -4,7 +4,7 @@ All of it is rendered before anything is measured, but for the stamp in a stream
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 SMALL = 1_000
@@ -14,9 +14,11 @@ ANSWER = 1_000
 """Bytes of the JSON answer's body."""
 
 STEPS = 32
-"""Calls of one told conversation; each has two messages more than the one before."""
-RECALLED = 20
-"""Messages of a told conversation between one prompt, and its metadata block, and the next."""
+"""Calls of one told conversation; each has two messages, 2,000 bytes, more than the one before."""
+PROMPTS = 50
+"""Prompts of a told conversation, each with its metadata block: places where something is woven in."""
+PROFILE = "bench"
+"""Whose requests the told ones are."""
 
 Request = tuple[bytes, bytes]
 """Head and body."""
@@ -78,15 +80,42 @@ _DELTA = (
 
 
 def callers(size: int, connections: int, *, told: bool = False) -> list[Requests]:
-    """For each connection its requests, with bodies, conversations, of exactly `size` bytes.
+    """For each connection its requests, with bodies, conversations, of `size` bytes.
 
-    Their answers are JSON. `told`: each caller names its session and its prompt, the hook's blocks
-    are in the conversation, and a large one grows from call to call, as in a tool loop.
+    Their answers are JSON. `told`: each caller names its session and its profile, the hook's blocks are
+    in the conversation, and a large one grows from call to call: it is that large on average.
     """
     if not told:
         return [[_request(PATH, _conversation(size, stream=False))]] * connections
     bodies = _told_bodies(size)
     return [[_request(PATH, body, _hints(number)) for body in bodies] for number in range(connections)]
+
+
+def beginnings(connections: int) -> list[Requests]:
+    """How the large told conversations began: for each connection the first call of each prompt."""
+    messages = _told_messages()
+    ends = [number for number, message in enumerate(messages) if _is_prompt(message)]
+    bodies = [_json(_body(messages[: end + 1], stream=False)) for end in ends]
+    return [[_request(PATH, body, _hints(number)) for body in bodies] for number in range(connections)]
+
+
+def growing(session: int, turns: int, calls: int, size: int) -> Iterator[list[Request]]:
+    """A told conversation that grows to about `size` bytes, alike with each call: the calls of each turn.
+
+    A turn is a prompt, which notes are found for, and a loop of tools. The client's cache marker moves along:
+    it stands on the last block of each request.
+    """
+    begins, filling = _json(_body([], stream=False))[:-2], size // (turns * calls) // len(QUESTION)
+    hints, settled = _hints(session), b""
+    for turn in range(turns):
+        requests: list[Request] = []
+        for call in range(calls):
+            *before, last = map(_json, _step(turn, call, filling))
+            settled += b"".join(message + b"," for message in before)
+            marked = last[:-3] + b',"cache_control":{"type":"ephemeral"}}]}'
+            requests.append(_request(PATH, begins + settled + marked + b"]}", hints))
+            settled += last + b","
+        yield requests
 
 
 def streams(count: int, frames: int, rate: float, *, told: bool = False) -> list[Requests]:
@@ -141,20 +170,31 @@ def _conversation(size: int, *, stream: bool) -> bytes:
 
 @cache
 def _told_bodies(size: int) -> list[bytes]:
-    """The calls of one turn; the first message fills up the size, so that all are alike in it."""
+    """The calls of one turn; the first message is as long as it takes."""
     if size < LARGE:
         return [_exactly(size, lambda text: _body(_prompt(0, text), stream=False))]
-    return [_told_body(size, step) for step in range(STEPS)]
+    return [_json(_body([*_told_messages(), *_tool_loop(step)], stream=False)) for step in range(STEPS)]
 
 
-def _told_body(size: int, step: int) -> bytes:
-    prompts = [_prompt(number, QUESTION * 27) for number in range(3)]
-    before = [message for prompt in prompts[:2] for message in (*prompt, *_tool_loop(RECALLED // 2))]
-    after = [_said("assistant", "Yes."), *before, *prompts[2], *_tool_loop(step)]
-    return _exactly(size, lambda text: _body([_said("user", text), *after], stream=False))
+@cache
+def _told_messages() -> list[dict[str, object]]:
+    """A conversation of so many prompts, each but the last answered; the first fills up the size."""
+    later = [
+        message
+        for number in range(1, PROMPTS)
+        for message in (_said("assistant", "Yes."), *_prompt(number, QUESTION * 8))
+    ]
+    missing = LARGE - STEPS * 1_000 - len(_json(later))
+    return [*_prompt(0, (QUESTION * (missing // len(QUESTION)))), *later]
 
 
-def _prompt(number: int, text: str) -> list[dict[str, object]]:
+def _is_prompt(message: dict[str, object]) -> bool:
+    return message["role"] == "user"
+
+
+def _prompt(
+    number: int, text: str, typed: str = "How quick was the fox that day?"
+) -> list[dict[str, object]]:
     """A prompt as the client sends it, with what the hook said of it."""
     mark = "LOOM_METADATA_UlVCQkVSRFVDSw"
     trace = f"{number + 1:032x}"
@@ -163,7 +203,7 @@ def _prompt(number: int, text: str) -> list[dict[str, object]]:
         "trace_id": trace,
         "traceparent": f"00-{trace}-{number + 1:016x}-01",
         "prompt_id": f"bench-{number}",
-        "prompt": "Say hi.",
+        "prompt": typed,
     }
     hook = f"UserPromptSubmit hook additional context: {mark} {_json(words).decode()} {mark}"
     reminder = {"type": "text", "text": f"<system-reminder>\n{hook}\n</system-reminder>"}
@@ -174,16 +214,28 @@ def _tool_loop(steps: int) -> list[dict[str, object]]:
     """Tool calls and their results, some 2 KB a pair."""
     messages: list[dict[str, object]] = []
     for number in range(steps):
-        known, words = f"toolu_{number}", f"{number}. {QUESTION}"
-        asked = {"type": "tool_use", "id": known, "name": "Read", "input": {"file": words}}
-        given = {"type": "tool_result", "tool_use_id": known, "content": words * 26}
-        messages += [{"role": "assistant", "content": [asked]}, {"role": "user", "content": [given]}]
+        messages += _tool_call(f"toolu_{number}", f"{number}. {QUESTION}", 26)
     return messages
+
+
+def _tool_call(known: str, words: str, times: int) -> list[dict[str, object]]:
+    asked = {"type": "tool_use", "id": known, "name": "Read", "input": {"file": words}}
+    given = {"type": "tool_result", "tool_use_id": known, "content": words * times}
+    return [{"role": "assistant", "content": [asked]}, {"role": "user", "content": [given]}]
+
+
+def _step(turn: int, call: int, filling: int) -> list[dict[str, object]]:
+    """What a call of a growing conversation has more than the one before: so many times the question."""
+    if call:
+        return _tool_call(f"toolu_{turn}_{call}", f"{call}. {QUESTION}", filling - 4)
+    answered = [_said("assistant", "Yes.")] if turn else []
+    return [*answered, *_prompt(turn, QUESTION * (filling - 8), f"Was the fox quick on day {turn}?")]
 
 
 def _hints(session: int) -> bytes:
     """The lines by which the client says whose call this is."""
-    return b"X-Claude-Code-Session-Id: bench-%d\r\nX-Claude-Code-Request-Class: main\r\n" % session
+    lines = b"X-Claude-Code-Session-Id: bench-%d\r\nX-Claude-Code-Request-Class: main\r\n" % session
+    return lines + b"X-Loom-Source: %s\r\n" % PROFILE.encode()
 
 
 def _said(role: str, text: str) -> dict[str, object]:

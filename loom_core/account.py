@@ -7,6 +7,7 @@ from loom_core.actions import Action, Actions, ExportSpan, Measure, Tell
 from loom_core.call import Call, CallKind, ToolResult
 from loom_core.events import CallBegan, CallEnded, TurnAbove, TurnJoined
 from loom_core.metadata import Metadata
+from loom_core.past import Past
 from loom_core.rules import SECOND, Content
 from loom_core.spans import ToolFacts, TurnFacts, hook_span, tool_span, turn_span
 from loom_core.trace import derived_id, traceparent
@@ -16,8 +17,6 @@ MAX_TOOLS = 1_024
 """Tools of one turn that may be out at once; more are not followed."""
 MAX_LEAD = 15 * 60 * SECOND
 """How long before its first call a prompt may have been typed; an older block is none of this turn."""
-MAX_ROOTS = 64
-MAX_SYSTEMS = 64
 
 
 class Tool(Struct, frozen=True):
@@ -28,36 +27,6 @@ class Tool(Struct, frozen=True):
     given: str
     since: int
     reported_at: int = 0
-
-
-class Past(Struct, frozen=True):
-    """What is known of an agent's conversation from before.
-
-    `messages` and `systems` were shown in full by earlier spans; `roots` are the span ids of its
-    turns; `told` is the last metadata of them; `since` when the last of them ended; `offers`: its calls
-    offer tools.
-    """
-
-    messages: int = 0
-    systems: frozenset[str] = frozenset()
-    roots: tuple[str, ...] = ()
-    told: Metadata | None = None
-    since: int = 0
-    offers: bool = False
-
-    def with_call(self, call: Call) -> "Past":
-        room = call.system_hash and len(self.systems) < MAX_SYSTEMS
-        systems = self.systems | {call.system_hash} if room else self.systems
-        return evolve(
-            self,
-            messages=call.messages,
-            systems=systems,
-            told=call.metadata or self.told,
-            offers=self.offers or call.offers,
-        )
-
-    def with_root(self, span_id: str) -> "Past":
-        return evolve(self, roots=(*self.roots, span_id)[-MAX_ROOTS:])
 
 
 class Turn(Struct, frozen=True):

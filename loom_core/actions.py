@@ -7,9 +7,13 @@ client can get a status before upstream, or the Loom itself, has one to give.
 from msgspec import Struct
 
 from loom_core.events import Event
+from loom_core.ledger import Decision
+from loom_core.lookup import Entry, Question, Reading
 from loom_core.message import Seen
 from loom_core.trace import SpanRecord
 from loom_core.values import Headers, Key
+from loom_core.wire import Edit
+from loom_core.woven import WovenIn
 
 
 class SendUpstream(Struct, frozen=True):
@@ -55,6 +59,51 @@ class AbortResponse(Struct, frozen=True):
     """Break the client's connection so that it cannot be taken for a clean end."""
 
 
+class LookUp(Struct, frozen=True):
+    """Read from the store, within its deadline: `LookupsAnswered` comes, whatever becomes of it."""
+
+    reading: Reading
+
+
+class Recall(Struct, frozen=True):
+    """Search the memory, within the question's deadline: `MemoriesRecalled` comes.
+
+    `scope`: that of the conversation's ledger. What is found too late is for its next search.
+    """
+
+    question: Question
+    scope: str = ""
+
+
+class Decide(Struct, frozen=True):
+    """Write fields of a ledger, each unless another was first: `DecisionsMade` comes."""
+
+    scope: str
+    entries: tuple[Entry, ...]
+
+
+class Remember(Struct, frozen=True):
+    """Write fields of a ledger and begin its life again; nobody waits for it."""
+
+    scope: str
+    fields: tuple[tuple[str, str], ...]
+
+
+class Keep(Struct, frozen=True):
+    """Keep a request as it goes up, the last of its session, for whoever asks what was woven in.
+
+    `edits` are those that made `body` of the client's; `decisions` are what stands at its anchors, and
+    `ephemeral` is the text for this request only.
+    """
+
+    session: str
+    woven: WovenIn
+    body: bytes
+    edits: tuple[Edit, ...] = ()
+    decisions: tuple[Decision | None, ...] = ()
+    ephemeral: str = ""
+
+
 class SetTimer(Struct, frozen=True):
     """Deliver `TimerFired(timer)` once `at` has come (nanoseconds since the epoch)."""
 
@@ -88,6 +137,7 @@ class LogExchange(Struct, frozen=True):
     detail: str
     seen: Seen | None
     cut: int = 0
+    woven: WovenIn | None = None
 
 
 class Note(Struct, frozen=True):
@@ -123,6 +173,11 @@ Action = (
     | SendHead
     | EndResponse
     | AbortResponse
+    | LookUp
+    | Recall
+    | Decide
+    | Remember
+    | Keep
     | SetTimer
     | Tell
     | LogExchange

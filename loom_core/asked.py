@@ -1,10 +1,33 @@
 """A Messages-API request's fields in one pass over its bytes, each left as it lies there."""
 
+import re
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
+from loom_core.wire import Edit
+
 _NONE = Raw()
+_NEXT = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+
+
+class Behind(Struct, frozen=True, gc=False):
+    """The first messages of a body, which can be read and were in an earlier request too.
+
+    `count` of them lie from byte `start`, behind the bracket that opens their list, up to `end`.
+    """
+
+    start: int
+    end: int
+    count: int
+
+    def moved(self, edits: Iterable[Edit]) -> "Behind":
+        """Where they lie in the body with these edits, none of which takes one of them or adds one."""
+        before = sum([len(it.new) + it.start - it.end for it in edits if it.end < self.start])
+        within = sum([len(it.new) + it.start - it.end for it in edits if self.start <= it.start < self.end])
+        return Behind(self.start + before, self.end + before + within, self.count)
 
 
 class Asked(Struct, frozen=True):
@@ -37,8 +60,14 @@ _ASKED = Decoder(Asked)
 _UNLISTED = Decoder(_Unlisted)
 
 
-def as_asked(body: bytes) -> Asked:
-    """The fields in one pass over the body; raises what msgspec raises for bytes it cannot read."""
+def as_asked(body: bytes, behind: Behind | None = None) -> Asked:
+    """The fields in one pass over the body; raises what msgspec raises for bytes it cannot read.
+
+    The messages `behind` are left out, and cost nothing.
+    """
+    if behind is not None:
+        comma = _NEXT.match(body, behind.end)
+        body = body[: behind.start] + body[comma.end() if comma else behind.end :]
     try:
         return _ASKED.decode(body)
     except msgspec.ValidationError:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.json import decode
 
-from loom_core.asked import Asked, as_asked
+from loom_core.asked import Behind, as_asked
 from loom_core.block import decoded
 from loom_core.metadata import Metadata
 from loom_core.reading import Json, as_dict, as_text
@@ -92,13 +92,18 @@ _CLASSES = {
 }
 
 
-def read(path: bytes, headers: Headers, body: bytes, metadata: Metadata | None) -> Call:
-    """Read a call from its request, the metadata block cut out before; odd parts read as absent."""
+def read(
+    path: bytes, headers: Headers, body: bytes, metadata: Metadata | None, behind: Behind | None = None
+) -> Call:
+    """Read a call from its request, the metadata block cut out before; odd parts read as absent.
+
+    `behind`: the first messages of it, which are looked at only if those after them do not say it all.
+    """
     lines = {name.lower(): value for name, value in reversed(headers)}
     metadata = _of_this_prompt(lines, metadata)
     names = _names(lines, metadata, "")
     is_told = bool(names and metadata and metadata.prompt)
-    asked = _asked(body, wants_prompt=not is_told)
+    asked = _asked(body, behind, wants_prompt=not is_told)
     prompt, system = asked.prompt, asked.system
     session, user = _session(lines, asked.metadata, metadata)
     return Call(
@@ -134,15 +139,15 @@ def _object(text: bytes) -> dict[str, Json]:
         return {}
 
 
-def _asked(body: bytes, *, wants_prompt: bool) -> _Said:
+def _asked(body: bytes, behind: Behind | None, *, wants_prompt: bool) -> _Said:
     """Decode the newest messages only, if they can be: a long conversation costs what is new in it."""
     try:
-        return _newest_of(as_asked(body), wants_prompt=wants_prompt)
+        return _newest_of(body, behind, wants_prompt=wants_prompt)
     except UNREADABLE:
         asked = _object(body)
     messages = asked.get("messages")
     listed = messages if isinstance(messages, list) else []
-    prompt, results = _recent(reversed(listed), wants_prompt=wants_prompt)
+    prompt, results, _ = _recent(reversed(listed), wants_prompt=wants_prompt)
     described = as_dict(asked.get("metadata"))
     return _Said(
         prompt,
@@ -155,12 +160,16 @@ def _asked(body: bytes, *, wants_prompt: bool) -> _Said:
     )
 
 
-def _newest_of(asked: Asked, *, wants_prompt: bool) -> _Said:
-    prompt, results = _recent(map(decode, reversed(asked.messages)), wants_prompt=wants_prompt)
+def _newest_of(body: bytes, behind: Behind | None, *, wants_prompt: bool) -> _Said:
+    asked = as_asked(body, behind)
+    prompt, results, is_all = _recent(map(decode, reversed(asked.messages)), wants_prompt=wants_prompt)
+    if behind and not is_all:
+        return _newest_of(body, None, wants_prompt=wants_prompt)
+    count = len(asked.messages) + (behind.count if behind else 0)
     system, described, model = map(_value, (asked.system, asked.metadata, asked.model))
     # Not decoded: tools are long, and only an empty list or null offers none.
     offers = bytes(memoryview(asked.tools)[:8]) not in _NO_TOOLS
-    return _Said(prompt, results, len(asked.messages), system, as_dict(described), as_text(model), offers)
+    return _Said(prompt, results, count, system, as_dict(described), as_text(model), offers)
 
 
 def _value(raw: Raw) -> Json:
@@ -214,8 +223,11 @@ def _names(lines: Lines, metadata: Metadata | None, prompt: str) -> tuple[str, .
     return tuple(names)
 
 
-def _recent(newest_first: Iterable[Json], *, wants_prompt: bool) -> tuple[str, tuple[ToolResult, ...]]:
-    """The last prompt, if wanted, and the tool results since the last assistant message, in order."""
+def _recent(newest_first: Iterable[Json], *, wants_prompt: bool) -> tuple[str, tuple[ToolResult, ...], bool]:
+    """The last prompt, if wanted, and the tool results since the last assistant message, in order.
+
+    And whether older messages would change nothing.
+    """
     prompt, since = "", True
     results: tuple[ToolResult, ...] = ()
     for message in newest_first:
@@ -227,8 +239,8 @@ def _recent(newest_first: Iterable[Json], *, wants_prompt: bool) -> tuple[str, t
         if wants_prompt and not prompt and role == "user":
             prompt = _prompt(blocks)
         if not since and (prompt or not wants_prompt):
-            break
-    return prompt, results
+            return prompt, results, True
+    return prompt, results, False
 
 
 def _prompt(blocks: list[dict[str, Json]]) -> str:

@@ -18,9 +18,9 @@ NO_FAULT = frozenset({"complete", "client gone"})
 
 
 def call_spans(facts: CallFacts) -> tuple[SpanRecord, ...]:
-    """The exchange's span and, if upstream answered a call, the span of that answer below it."""
-    chat = chat_span(facts)
-    return (request_span(facts),) if chat is None else (request_span(facts), chat)
+    """The exchange's span and below it, if there were any, those of the weaving and of the answer."""
+    below = (span for span in (weave_span(facts), chat_span(facts)) if span is not None)
+    return (request_span(facts), *below)
 
 
 def request_ids(asked: RequestReceived, call: Call | None, joined: TurnJoined | None) -> tuple[str, str, str]:
@@ -68,6 +68,28 @@ def request_span(facts: CallFacts) -> SpanRecord:
     return out.record(place, name, "server", asked.at, facts.ended_at, error, links)
 
 
+def weave_span(facts: CallFacts) -> SpanRecord | None:
+    """`loom.weave`: what was woven in, where and how it went; None for a request of no profile."""
+    woven = facts.woven
+    if woven is None:
+        return None
+    trace_id, parent_id, _ = request_ids(facts.asked, facts.call, facts.joined)
+    out = Writer("CHAIN", facts.call.session if facts.call else "")
+    out.text("loom.profile", woven.profile, MAX_LABEL)
+    out.clean("loom.weave.outcome", woven.outcome)
+    out.count("loom.weave.tokens.identity", woven.identity)
+    out.count("loom.weave.tokens.sticky", woven.sticky)
+    out.count("loom.weave.tokens.ephemeral", woven.ephemeral)
+    out.count("loom.weave.anchors", woven.anchors)
+    out.count("loom.weave.ledger_hits", woven.replayed)
+    out.count("loom.weave.memories", woven.memories)
+    out.text("loom.weave.recall", woven.recall, MAX_LABEL)
+    out.text("loom.weave.trouble", woven.trouble, MAX_LABEL)
+    place = Place(trace_id, derived_id(facts.asked.seed, "weave", 8), parent_id)
+    error = "" if woven.is_whole else woven.trouble
+    return out.record(place, "loom.weave", "internal", woven.began_at, woven.ended_at, error)
+
+
 def chat_span(facts: CallFacts) -> SpanRecord | None:
     """`chat {model}`: what was asked of the model and what it said; None where nothing answered a call."""
     call, seen = facts.call, facts.seen or Seen()
@@ -91,6 +113,10 @@ def chat_span(facts: CallFacts) -> SpanRecord | None:
     if facts.first_chunk_at:
         out.number(names.RESPONSE_TIME_TO_FIRST_CHUNK, _seconds(start, facts.first_chunk_at))
     _write_usage(out, seen)
+    if facts.miss is not None:
+        out.clean("loom.cache.miss_cause", facts.miss.cause)
+        out.text("loom.cache.miss", facts.miss.words, MAX_LABEL)
+        out.count("loom.cache.miss_tokens", facts.miss.tokens)
     out.count(names.HTTP_STATUS, facts.status)
     if facts.attempts > 1:
         out.count(names.HTTP_RESEND_COUNT, facts.attempts - 1)
@@ -152,7 +178,7 @@ def _write_usage(out: Writer, seen: Seen) -> None:
 
 def _write_conversation(out: Writer, facts: CallFacts, call: Call) -> None:
     joined = facts.joined
-    told = read(facts.body, joined.shown if joined else 0)
+    told = read(facts.body, joined.shown if joined else 0, facts.behind)
     system_shown = bool(joined and call.system_hash and call.system_hash in joined.systems)
     out.clean("loom.system.hash", call.system_hash)
     write_input(out, told, facts.asked.rules.tracing.content, system_shown=system_shown)

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import astuple
 from msgspec.structs import replace as evolve
 
-from loom_core.asked import Asked, as_asked
+from loom_core.asked import Asked, Behind, as_asked
 from loom_core.attributes import as_json
 from loom_core.message import Block, Seen
 from loom_core.reading import Json, as_dict, as_text
@@ -81,15 +81,21 @@ class Conversation(Struct, frozen=True):
     parameters: dict[str, Json] = field(default_factory=dict)
 
 
-def read(body: bytes, shown: int) -> Conversation:
-    """Read a Messages-API request of which `shown` messages were shown before; odd parts as absent."""
-    asked = _asked(body)
-    listed = asked.messages
-    earlier = min(max(shown, 0), len(listed))
-    new, left_out = _newest(listed[earlier:])
+def read(body: bytes, shown: int, behind: Behind | None = None) -> Conversation:
+    """Read a Messages-API request of which `shown` messages were shown before; odd parts as absent.
+
+    `behind`: the first messages of it, which are not looked at if they were shown.
+    """
+    if behind is not None and behind.count > shown:
+        behind = None
+    asked = _asked(body, behind)
+    listed, known = asked.messages, behind.count if behind else 0
+    total = known + len(listed)
+    earlier = min(max(shown, 0), total)
+    new, left_out = _newest(listed[earlier - known :])
     system = _decoded(asked.system)
     return Conversation(
-        total=len(listed),
+        total=total,
         earlier=earlier,
         left_out=left_out,
         new=new,
@@ -102,6 +108,12 @@ def read(body: bytes, shown: int) -> Conversation:
 def answer(seen: Seen) -> Said:
     """What the model answered."""
     return Said("assistant", tuple(map(_seen_part, seen.blocks[:MAX_PARTS])))
+
+
+def words(block: Json) -> str:
+    """What a block of a request says to a reader: of a call name and input, of a file type, size and hash."""
+    [part] = _result_parts(block) if _is_result(block) else (_part(block),)
+    return f"{part.name} {part.text}" if part.name else part.text
 
 
 def without_content(said: Said) -> Said:
@@ -126,14 +138,14 @@ def plain(said: Said) -> str:
 # JSON, read lazily
 
 
-def _asked(body: bytes) -> Asked:
+def _asked(body: bytes, behind: Behind | None) -> Asked:
     try:
-        return as_asked(body)
+        return as_asked(body, behind)
     except UNREADABLE:
         pass
     try:
         # JSON allows lone surrogates, Unicode text does not.
-        return as_asked(_LONE.sub(lambda found: found[1] or rb"\ufffd", body))
+        return as_asked(_LONE.sub(lambda found: found[1] or rb"\ufffd", body), behind)
     except UNREADABLE:
         return Asked()
 

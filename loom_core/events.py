@@ -7,8 +7,10 @@ Random values arrive in events too (`RequestReceived.seed`).
 from msgspec import Struct
 
 from loom_core.call import Call
+from loom_core.lookup import Answers, Recalled
 from loom_core.message import Seen
 from loom_core.rules import Content, Rules
+from loom_core.shape import Shape
 from loom_core.values import Admission, Cause, ExchangeKey, Headers, Request, TurnKey
 
 
@@ -35,6 +37,31 @@ class ClientGone(Struct, frozen=True):
     """The client closed or reset its connection before the response was complete."""
 
     at: int
+
+
+class LookupsAnswered(Struct, frozen=True):
+    """The store has answered a `LookUp`, or its deadline has come."""
+
+    at: int
+    answers: Answers
+
+
+class MemoriesRecalled(Struct, frozen=True):
+    """The memory has answered a `Recall`, or its deadline has come."""
+
+    at: int
+    recalled: Recalled
+
+
+class DecisionsMade(Struct, frozen=True):
+    """What stands in a ledger after a `Decide`: a value for each entry, in order.
+
+    `trouble`: the store did not take part; the values stand for this process.
+    """
+
+    at: int
+    values: tuple[str, ...]
+    trouble: str = ""
 
 
 class UpstreamHeadReceived(Struct, frozen=True):
@@ -96,13 +123,17 @@ class CallBegan(Struct, frozen=True):
 
 
 class CallEnded(Struct, frozen=True):
-    """The call is over. `ok`: an answer came whole; `failure` says what went wrong otherwise."""
+    """The call is over. `ok`: an answer came whole; `failure` says what went wrong otherwise.
+
+    `shape`: what the request was, for the next one to be compared with.
+    """
 
     at: int
     exchange: ExchangeKey
     seen: Seen | None
     ok: bool
     failure: str
+    shape: Shape | None = None
 
 
 class TurnJoined(Struct, frozen=True):
@@ -110,6 +141,7 @@ class TurnJoined(Struct, frozen=True):
 
     `trace_id` "": the call belongs to no turn. `index` counts the turn's calls from 1.
     `shown` messages of the conversation, and the system prompts `systems`, are in earlier spans.
+    `before`: the shapes of earlier requests.
     """
 
     at: int
@@ -118,6 +150,7 @@ class TurnJoined(Struct, frozen=True):
     index: int
     shown: int
     systems: frozenset[str]
+    before: tuple[Shape, ...] = ()
 
 
 class AgentBegan(Struct, frozen=True):
@@ -150,6 +183,9 @@ Event = (
     | RequestChunkReceived
     | RequestEnded
     | ClientGone
+    | LookupsAnswered
+    | MemoriesRecalled
+    | DecisionsMade
     | UpstreamHeadReceived
     | UpstreamEnded
     | UpstreamFailed

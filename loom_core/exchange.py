@@ -1,7 +1,7 @@
 """The exchange machine: one HTTP request and its response, with its attempts and back-off.
 
-    Idle -> Receiving -> AwaitingHead <-> BackingOff -> Streaming -> Concluding -> Finished
-            (whole body) (an attempt)  (before the next) (the answer) (its log line)
+    Idle -> Receiving -> Composing -> AwaitingHead <-> BackingOff -> Streaming -> Concluding -> Finished
+           (whole body)  (weaving)   (an attempt)  (before the next) (the answer) (its log line)
 
 - `POST /v1/messages` and `/count_tokens` are received whole; all other bodies stream up as they come.
 - An attempt that failed before any head may be made again (`retry.RETRIED`), as long as nothing
@@ -46,12 +46,13 @@ from loom_core.events import (
     UpstreamHeadReceived,
 )
 from loom_core.gathered import Gathered
-from loom_core.headers import first, to_client
+from loom_core.headers import to_client
 from loom_core.observer import Observed, add, due, fold, observe
-from loom_core.outgoing import Taken, order, refusal, streams_up, taken_whole
+from loom_core.outgoing import Taken, order, refusal, streams_up, taken_whole, told_to_client
 from loom_core.retry import RETRIED, wait, wait_after_status
-from loom_core.telling import Answer, Ended, Told, begin, is_call, over, with_answer
+from loom_core.telling import Answer, Ended, Told, answered, begin, is_call, of_answer, over, with_answer
 from loom_core.values import Cause, ExchangeKey
+from loom_core.weaving import Answered, Following, Weaving, go_on, weave
 
 BACK_OFF = "back-off"
 
@@ -65,6 +66,12 @@ class Receiving(Struct, frozen=True):
 
     asked: RequestReceived
     body: Gathered
+
+
+class Composing(Struct, frozen=True):
+    """The request is being woven: something was asked of the store or the memory."""
+
+    weaving: Weaving
 
 
 class AwaitingHead(Struct, frozen=True):
@@ -104,8 +111,8 @@ class Finished(Struct, frozen=True):
     """Over; what still trickles in from either side changes nothing."""
 
 
-State = Streaming | Idle | Receiving | AwaitingHead | BackingOff | Concluding | Finished
-Unanswered = Receiving | AwaitingHead | BackingOff
+State = Streaming | Idle | Receiving | Composing | AwaitingHead | BackingOff | Concluding | Finished
+Unanswered = Receiving | Composing | AwaitingHead | BackingOff
 Step = tuple[State, Actions]
 
 
@@ -121,7 +128,9 @@ def step(key: ExchangeKey, state: State, event: Event) -> Step:
         case Receiving(), RequestChunkReceived(data=data):
             return _gather(key, state, data, event.at)
         case Receiving(asked, body), RequestEnded(at=at):
-            return _attempt(taken_whole(asked, body.joined()), 1, at)
+            return _compose(weave(taken_whole(asked, body.joined()), at), at)
+        case Composing(weaving), _ if isinstance(event, Answered):
+            return _compose(go_on(weaving, event), event.at)
         case AwaitingHead() | BackingOff() | Streaming(), RequestChunkReceived() if state.taken.body is None:
             return _pass_up(key, state, event.data, event.at)
         case AwaitingHead() | BackingOff() | Streaming(), RequestEnded() if state.taken.body is None:
@@ -145,9 +154,9 @@ def step(key: ExchangeKey, state: State, event: Event) -> Step:
             return _end(key, _ended(state, at, "shut down"), AbortUpstream(), AbortResponse())
         case Streaming(), ClientGone(at=at):
             return _end(key, _ended(state, at, "client gone"), AbortUpstream())
-        case Receiving() | AwaitingHead() | BackingOff(), ClientGone(at=at):
+        case Receiving() | Composing() | AwaitingHead() | BackingOff(), ClientGone(at=at):
             return _stop(key, _ended(state, at, "client gone"), AbortUpstream())
-        case Receiving() | AwaitingHead() | BackingOff(), ShutdownRequested(at=at):
+        case Receiving() | Composing() | AwaitingHead() | BackingOff(), ShutdownRequested(at=at):
             return _refuse(key, _ended(state, at, "shut down"), SHUTTING_DOWN, AbortUpstream())
         case Concluding(ended), ObservationDue():
             return _conclude(key, ended)
@@ -168,15 +177,13 @@ def _begin(key: ExchangeKey, asked: RequestReceived) -> Step:
 
 
 def _gather(key: ExchangeKey, state: Receiving, data: bytes, at: int) -> Step:
-    limit = state.asked.rules.max_body
-    if limit is not None and state.body.size + len(data) > limit:
+    if (limit := state.asked.rules.max_body) is not None and state.body.size + len(data) > limit:
         return _refuse(key, _ended(state, at, "refused"), too_large(limit))
     return Receiving(state.asked, state.body.add(data)), ()
 
 
 def _pass_up(key: ExchangeKey, state: AwaitingHead | BackingOff | Streaming, data: bytes, at: int) -> Step:
-    limit = state.taken.asked.rules.max_body
-    received = state.taken.received + len(data)
+    limit, received = state.taken.asked.rules.max_body, state.taken.received + len(data)
     if limit is None or received <= limit:
         return evolve(state, taken=evolve(state.taken, received=received)), (SendUpstreamChunk(data),)
     if isinstance(state, Streaming):
@@ -184,31 +191,35 @@ def _pass_up(key: ExchangeKey, state: AwaitingHead | BackingOff | Streaming, dat
     return _refuse(key, _ended(state, at, "refused"), too_large(limit), AbortUpstream())
 
 
+def _compose(following: Following, at: int) -> Step:
+    """On with the weaving, or upstream with what came of it."""
+    if isinstance(following, Taken):
+        return _attempt(following, 1, at)
+    weaving, asks = following
+    return Composing(weaving), (asks,)
+
+
 def _attempt(taken: Taken, attempt: int, at: int) -> Step:
-    notes = taken.found.notes if attempt == 1 else ()
-    ordered = order(taken.asked, attempt, taken.body, edited=bool(taken.found.edits))
-    return AwaitingHead(taken, attempt, at), (ordered, *map(Note, notes))
+    beside = taken.beside if attempt == 1 else ()
+    ordered = order(taken.asked, attempt, taken.body, edited=taken.is_edited)
+    return AwaitingHead(taken, attempt, at), (ordered, *beside)
 
 
 def _answer(key: ExchangeKey, state: AwaitingHead, head: UpstreamHeadReceived) -> Step:
-    asked = state.taken.asked
-    retry = asked.rules.retry
+    asked, retry = state.taken.asked, state.taken.asked.rules.retry
     if head.status in retry.statuses and state.attempt < retry.max_attempts and state.taken.body is not None:
         pause = wait_after_status(retry, state.attempt, asked.seed, head.headers, head.at)
         if pause is not None:
             return _back_off(state, head.at + pause, AbortUpstream())
-    tells = is_call(state.taken)
-    request_id = (first(head.headers, b"request-id") or b"").decode("latin-1") if tells else ""
-    answer = Answer(head.status, head.at, state.attempt, state.sent_at, request_id)
+    answer = answered(state.taken, head, state.attempt, state.sent_at)
     streaming = Streaming(state.taken, answer, None, 0, 0, observe(head.status, head.headers))
-    sent = SendHead(head.status, to_client(head.headers))
+    sent = SendHead(head.status, (*to_client(head.headers), *told_to_client(key, state.taken)))
     # Its turn hears of the call once the client has its head.
-    return streaming, (sent, Tell(key, ObservationDue(head.at))) if tells else (sent,)
+    return streaming, (sent, Tell(key, ObservationDue(head.at))) if is_call(state.taken) else (sent,)
 
 
 def _retry_or_give_up(key: ExchangeKey, state: AwaitingHead, failed: UpstreamFailed) -> Step:
-    asked = state.taken.asked
-    retry = asked.rules.retry
+    asked, retry = state.taken.asked, state.taken.asked.rules.retry
     can_repeat = state.taken.body is not None or failed.replayable
     if failed.cause in RETRIED and can_repeat and state.attempt < retry.max_attempts:
         # A kept-alive connection that went stale says nothing of upstream's health: no wait.
@@ -257,26 +268,16 @@ def _refuse(key: ExchangeKey, ended: Ended, refusal: Refusal, *before: Action) -
 
 
 def _ended(state: Unanswered | Streaming, at: int, outcome: str, detail: str = "") -> Ended:
-    if isinstance(state, Receiving):
-        return Ended(Taken(state.asked, None, state.body.size), at, outcome, detail)
-    if not isinstance(state, Streaming):
-        return Ended(state.taken, at, outcome, detail, attempts=state.attempt, sent_at=state.sent_at)
-    answer = state.answer
-    return Ended(
-        state.taken,
-        at,
-        outcome,
-        detail,
-        status=answer.status,
-        attempts=answer.attempts,
-        sent_at=answer.sent_at,
-        head_at=answer.head_at,
-        first_chunk_at=state.first_at,
-        relayed=state.relayed,
-        request_id=answer.request_id,
-        observed=state.observed,
-        told=state.told,
-    )
+    match state:
+        case Receiving(asked, body):
+            return Ended(Taken(asked, None, body.size), at, outcome, detail)
+        case Composing(weaving):
+            return Ended(weaving.subject.taken, at, outcome, detail)
+        case AwaitingHead(taken, attempt, sent_at) | BackingOff(taken, attempt, sent_at):
+            return Ended(taken, at, outcome, detail, attempts=attempt, sent_at=sent_at)
+        case Streaming(taken, answer, told, first_at, relayed, observed):
+            so_far = Ended(taken, at, outcome, detail, first_chunk_at=first_at, relayed=relayed, told=told)
+            return of_answer(evolve(so_far, observed=observed), answer)
 
 
 def _end(key: ExchangeKey, ended: Ended, *actions: Action) -> Step:

@@ -2,19 +2,23 @@
 
 from msgspec import Struct
 
+from loom_core.asked import Behind
 from loom_core.attributes import Links
 from loom_core.call import Call
 from loom_core.events import RequestReceived, TurnJoined
 from loom_core.message import Seen
 from loom_core.metadata import Metadata
+from loom_core.miss import Miss
 from loom_core.rules import Content
+from loom_core.woven import WovenIn
 
 
 class CallFacts(Struct, frozen=True):
     """One exchange. Times are nanoseconds, 0 for never; texts "" and None where there is nothing.
 
     `call` None: no Messages-API call. `joined` None or without a trace: a trace of its own.
-    `body` is what went upstream; `sent_at` is the order of the attempt that answered.
+    `body` is what went upstream, with messages `behind` that an earlier one had too; `sent_at` is the order
+    of the attempt that answered.
     """
 
     asked: RequestReceived
@@ -32,9 +36,12 @@ class CallFacts(Struct, frozen=True):
     head_at: int = 0
     first_chunk_at: int = 0
     blocks_cut: int = 0
+    woven: WovenIn | None = None
+    miss: Miss | None = None
     failure: str = ""
     exchange_id: str = ""
     request_id: str = ""
+    behind: Behind | None = None
 
 
 class ToolFacts(Struct, frozen=True):

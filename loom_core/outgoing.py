@@ -2,32 +2,72 @@
 
 from msgspec import Struct
 
-from loom_core.actions import SendUpstream
+from loom_core.actions import Actions, Keep, Note, Remember, SendUpstream
+from loom_core.asked import Behind
+from loom_core.call import Call
+from loom_core.cutting import NOTHING, Found, find
 from loom_core.errors import NOT_FOR_A_REVERSE_PROXY, TWO_FRAMINGS, UNAUTHORISED, Refusal, too_large
 from loom_core.events import RequestReceived
-from loom_core.headers import CREDENTIALS, framing, to_upstream, whole_number, without
-from loom_core.metadata import NOTHING, Found, find
-from loom_core.values import Admission, Request
+from loom_core.headers import CREDENTIALS, first, framing, to_upstream, whole_number, without
+from loom_core.values import Admission, ExchangeKey, Headers, Request
 from loom_core.wire import apply
+from loom_core.woven import WovenIn
 
+SESSION = b"x-claude-code-session-id"
 _LENGTH = frozenset({b"content-length"})
 READ_WHOLE = frozenset({b"/v1/messages", b"/v1/messages/count_tokens"})
 """Paths whose POST bodies are read whole: what is woven into them needs all of them."""
 
 
 class Taken(Struct, frozen=True):
-    """A request taken in: `body` as it goes up, None while it streams; `found` was cut out of it."""
+    """A request taken in: `body` as it goes up, None while it streams; `found` was cut out of it.
+
+    `call`: what it says of itself, once it was read for weaving; `woven`: what was woven in; `owed`: what
+    the ledger is to be told when it is over; `kept`: what is kept of it for whoever asks. `is_edited`: the
+    body is not the client's. `behind`: the messages in it that an earlier request had too.
+    """
 
     asked: RequestReceived
     body: bytes | None
     received: int
     found: Found = NOTHING
+    call: Call | None = None
+    woven: WovenIn | None = None
+    owed: Remember | None = None
+    kept: Keep | None = None
+    is_edited: bool = False
+    behind: Behind | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the log is to be told of the request, once."""
+        if self.woven is None or self.woven.is_whole:
+            return self.found.notes
+        unwoven = f"nothing was woven in for profile {self.woven.profile}: {self.woven.trouble}"
+        return (*self.found.notes, unwoven)
+
+    @property
+    def beside(self) -> Actions:
+        """What is done once, beside sending it."""
+        kept = (self.kept,) if self.kept else ()
+        return (*kept, *map(Note, self.notes))
+
+
+def told_to_client(key: ExchangeKey, taken: Taken) -> Headers:
+    """What the client is told of the weaving, in header lines of the Loom's own."""
+    if taken.woven is None or not taken.asked.rules.weaving.tells:
+        return ()
+    return ((b"x-loom-exchange", key.id.encode()), (b"x-loom-woven", taken.woven.told.encode()))
 
 
 def taken_whole(asked: RequestReceived, body: bytes) -> Taken:
     """A request whose body is all here; the metadata block never goes up (contracts section 2)."""
-    found = find(body) if is_whole(asked.request) else NOTHING
-    return Taken(asked, apply(body, found.edits), len(body), found)
+    found = NOTHING
+    if is_whole(asked.request):
+        session = first(asked.request.headers, SESSION) or b""
+        found = find(body, session.decode("latin-1"))
+    cut, edited = apply(body, found.edits), bool(found.edits)
+    return Taken(asked, cut, len(body), found, is_edited=edited, behind=found.behind)
 
 
 def is_whole(request: Request) -> bool:

@@ -1,8 +1,11 @@
 """The limits an exchange lives by: configuration, checked by the shell, carried by events."""
 
+from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct, field
+
+from loom_core.profile import Profile
 
 SECOND = 1_000_000_000
 """One second in the core's unit of time, nanoseconds."""
@@ -42,9 +45,17 @@ class Tracing(Struct, frozen=True):
     tells: bool = False
 
 
+class WeaveRules(Struct, frozen=True):
+    """What is woven for whom: `profiles` by name; none, and nothing is. `tells`: in response headers too."""
+
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    tells: bool = True
+
+
 class Rules(Struct, frozen=True):
     """What one exchange may do. `max_body` is bytes, None for no limit of our own."""
 
     retry: Retry = field(default_factory=Retry)
     max_body: int | None = None
     tracing: Tracing = field(default_factory=Tracing)
+    weaving: WeaveRules = field(default_factory=WeaveRules)

@@ -6,12 +6,15 @@ from msgspec.structs import replace as evolve
 from loom_core import call
 from loom_core.actions import Action, Actions, ExportSpan, LogExchange, Measure, Tell
 from loom_core.call import Call, CallKind, turn_key
-from loom_core.events import CallBegan, CallEnded, TurnJoined
+from loom_core.events import CallBegan, CallEnded, TurnJoined, UpstreamHeadReceived
 from loom_core.facts import CallFacts
+from loom_core.headers import first
 from loom_core.message import Seen
+from loom_core.miss import Miss, judged
 from loom_core.observer import Observed, Unobserved, conclude
 from loom_core.outgoing import Taken, is_whole, path_of
 from loom_core.rules import SECOND
+from loom_core.shape import Shape
 from loom_core.spans import call_spans
 from loom_core.values import ExchangeKey
 
@@ -56,6 +59,24 @@ class Ended(Struct, frozen=True):
     told: Told | None = None
 
 
+def answered(taken: Taken, head: UpstreamHeadReceived, attempts: int, sent_at: int) -> Answer:
+    """Of a call its request id too: only spans have it."""
+    request_id = (first(head.headers, b"request-id") or b"") if is_call(taken) else b""
+    return Answer(head.status, head.at, attempts, sent_at, request_id.decode("latin-1"))
+
+
+def of_answer(ended: Ended, answer: Answer) -> Ended:
+    """The same, of an exchange that had an answer."""
+    return evolve(
+        ended,
+        status=answer.status,
+        attempts=answer.attempts,
+        sent_at=answer.sent_at,
+        head_at=answer.head_at,
+        request_id=answer.request_id,
+    )
+
+
 def is_call(taken: Taken) -> bool:
     """Whether a turn is to hear of it: a Messages-API call, with telling switched on."""
     return taken.asked.rules.tracing.tells and is_whole(taken.asked.request)
@@ -64,8 +85,8 @@ def is_call(taken: Taken) -> bool:
 def begin(key: ExchangeKey, taken: Taken) -> tuple[Told, Action]:
     """Read what the call says of itself, and tell its turn."""
     asked = taken.asked
-    headers = asked.request.headers
-    said = call.read(path_of(asked.request), headers, taken.body or b"", taken.found.last)
+    path, headers = path_of(asked.request), asked.request.headers
+    said = taken.call or call.read(path, headers, taken.body or b"", taken.found.last, taken.behind)
     began = CallBegan(asked.at, key, said, asked.seed, asked.rules.tracing.content)
     return Told(said), Tell(turn_key(said, key), began)
 
@@ -73,20 +94,34 @@ def begin(key: ExchangeKey, taken: Taken) -> tuple[Told, Action]:
 def over(key: ExchangeKey, ended: Ended) -> Actions:
     """All there is to tell; the log line last, since with it the exchange is done."""
     seen = conclude(ended.observed)
-    line = log_line(ended, seen)
+    owed = (ended.taken.owed,) if ended.taken.owed else ()
+    return (*owed, *_told(key, ended, seen), log_line(ended, seen))
+
+
+def _told(key: ExchangeKey, ended: Ended, seen: Seen | None) -> Actions:
     if not ended.taken.asked.rules.tracing.tells:
-        return (line,)
-    figures = (*_of_every_exchange(ended), *_of_the_blocks(ended))
+        return ()
+    figures = (*_of_every_exchange(ended), *_of_the_blocks(ended), *_of_the_weaving(ended))
     if ended.told is None:
-        return (*figures, line)
+        return figures
     said = ended.told.call
     ok = ended.outcome == "complete" and ended.status is not None and ended.status < 400
     failure = "" if ok else _failure(ended, seen)
     if seen is not None and seen.error:  # An error frame in a stream that came whole.
         ok, failure = False, seen.error
-    spans = tuple(ExportSpan(span) for span in call_spans(_facts(key, ended, seen, failure)))
-    news = Tell(turn_key(said, key), CallEnded(ended.at, key, seen, ok, failure))
-    return (*spans, *figures, *_of_the_call(ended, said, seen, failure), news, line)
+    shape, missed = _of_the_cache(ended, ended.told, seen)
+    facts = evolve(_facts(key, ended, seen, failure), miss=missed)
+    spans = tuple(ExportSpan(span) for span in call_spans(facts))
+    news = Tell(turn_key(said, key), CallEnded(ended.at, key, seen, ok, failure, shape))
+    return (*spans, *figures, *_of_the_call(ended, said, seen, failure), news)
+
+
+def _of_the_cache(ended: Ended, told: Told, seen: Seen | None) -> tuple[Shape | None, Miss | None]:
+    """What the request was, and why it read less than it could; None for a call that is none of a turn's."""
+    joined, taken = told.joined, ended.taken
+    if seen is None or joined is None or not joined.index:
+        return None, None
+    return judged(taken.body or b"", taken.woven, seen, joined.before, (ended.sent_at, ended.head_at))
 
 
 def _failure(ended: Ended, seen: Seen | None) -> str:
@@ -110,6 +145,7 @@ def log_line(ended: Ended, seen: Seen | None) -> LogExchange:
         detail=ended.detail,
         seen=seen,
         cut=ended.taken.found.cut,
+        woven=ended.taken.woven,
     )
 
 
@@ -125,6 +161,7 @@ def _facts(key: ExchangeKey, ended: Ended, seen: Seen | None, failure: str) -> C
         call=ended.told.call if ended.told else None,
         joined=ended.told.joined if ended.told else None,
         body=ended.taken.body or b"",
+        behind=ended.taken.behind,
         seen=seen,
         status=ended.status,
         attempts=ended.attempts,
@@ -134,6 +171,7 @@ def _facts(key: ExchangeKey, ended: Ended, seen: Seen | None, failure: str) -> C
         head_at=ended.head_at,
         first_chunk_at=ended.first_chunk_at,
         blocks_cut=ended.taken.found.cut,
+        woven=ended.taken.woven,
         failure=failure,
         exchange_id=key.id,
         request_id=ended.request_id,
@@ -165,6 +203,18 @@ def _of_the_blocks(ended: Ended) -> Actions:
         Measure("loom.metadata.blocks", count, (("result", result),)) for result, count in counts if count
     )
     return (*blocks, Measure("loom.rewrites", 1, (("kind", "metadata"),))) if found.edits else blocks
+
+
+def _of_the_weaving(ended: Ended) -> Actions:
+    woven = ended.taken.woven
+    if woven is None:
+        return ()
+    labels = (("what", "request"), ("outcome", woven.outcome))
+    took = Measure("loom.weave.duration", (woven.ended_at - woven.began_at) / SECOND, labels)
+    kinds = (("identity", woven.identity), ("sticky", woven.sticky), ("ephemeral", woven.ephemeral))
+    counts = (Measure("loom.weave.tokens", count, (("what", kind),)) for kind, count in kinds if count)
+    rewritten = (Measure("loom.rewrites", 1, (("kind", "weave"),)),) if woven.tokens else ()
+    return (Measure("loom.weave.runs", 1, labels), took, *counts, *rewritten)
 
 
 def _of_the_call(ended: Ended, said: Call, seen: Seen | None, failure: str) -> Actions:

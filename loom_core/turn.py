@@ -21,7 +21,6 @@ from msgspec.structs import replace as evolve
 
 from loom_core.account import (
     APART,
-    Past,
     Turn,
     begun,
     closing,
@@ -47,6 +46,7 @@ from loom_core.events import (
     TurnAbove,
     TurnJoined,
 )
+from loom_core.past import Past
 from loom_core.rules import SECOND
 from loom_core.values import TurnKey
 
@@ -222,7 +222,8 @@ def _call(key: TurnKey, turn: Turn, past: Past, event: CallBegan) -> Step:
     # A shorter conversation than before is another one: compacted, rewound or cleared.
     shown = past.messages if call.messages >= past.messages else 0
     turn = evolve(turn, calls=turn.calls + 1, running=turn.running | {event.exchange})
-    joined = TurnJoined(event.at, turn.trace_id, turn.span_id, turn.calls, shown, past.systems)
+    place = (turn.trace_id, turn.span_id, turn.calls)
+    joined = TurnJoined(event.at, *place, shown, past.systems, past.shapes)
     turn, actions = told(turn, event.exchange, joined)
     asked: Actions = ()
     if key.agent:
@@ -232,9 +233,9 @@ def _call(key: TurnKey, turn: Turn, past: Past, event: CallBegan) -> Step:
 
 
 def _answered(state: Open, event: CallEnded) -> Step:
-    turn, past = state.turn, state.past
+    turn, past = state.turn, state.past.with_shape(event.shape)
     if event.exchange not in turn.running:
-        return state, ()
+        return evolve(state, past=past), ()
     heard_at = max(turn.heard_at, event.at)
     turn = with_seen(evolve(turn, running=turn.running - {event.exchange}, heard_at=heard_at), event)
     if turn.running:

@@ -12,23 +12,26 @@ from collections.abc import Iterator
 from itertools import count
 
 import httpx
+from msgspec.structs import replace as evolve
 from starlette.routing import BaseRoute, Route
 
 from loom_core.errors import Refusal
 from loom_core.events import HookReported, RequestReceived
-from loom_core.rules import SECOND
+from loom_core.rules import SECOND, Rules
 from loom_core.trace import SpanRecord
 from loom_core.values import ExchangeKey, Headers, Request, TurnKey
 from loom_shell.config import Config, ConfigError, load
 from loom_shell.driver import Driver
 from loom_shell.gateway import admit
+from loom_shell.last_woven import LastWoven, woven_page
 from loom_shell.log import Log, form_for
 from loom_shell.own import hooks_page, own_pages
 from loom_shell.recent import RecentTurns, turns_page
-from loom_shell.relay import Receive, Relay, Scope, Send
+from loom_shell.relay import Others, Receive, Relay, Scope, Send
 from loom_shell.telemetry import Telemetry
 from loom_shell.transport import Transport
 from loom_shell.upstream import Upstream
+from loom_shell.weaver import Weaver
 
 _WEBSOCKET = Refusal(400, "invalid_request_error", "The Loom relays HTTP; it does not speak WebSocket.")
 _NOT_HTTP_1 = Refusal(505, "invalid_request_error", "The Loom speaks HTTP/1.1.", close=True)
@@ -81,7 +84,7 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
-                    self._loom_now()
+                    await self._loom_now().start()
                 except ConfigError as error:
                     # Of `lifespan.startup.failed` a server makes a traceback, and the user wants a line.
                     print(f"loom: {error}", file=sys.stderr, flush=True)  # noqa: T201
@@ -103,7 +106,12 @@ class Loom:
         self._log = log
         self._telemetry = Telemetry(config.telemetry, log)
         self._recent = RecentTurns()
-        self._driver = Driver(log, self._export, self._telemetry.record)
+        self._last = LastWoven()
+        self._weaver = Weaver(config, log, self._telemetry.record)
+        self._rules = config.rules
+        self._driver = Driver(
+            log, self._export, self._telemetry.record, self._weaver.remember, self._last.keep
+        )
         self._upstream = Upstream(
             httpx.URL(config.origin.url),
             Transport(),
@@ -111,6 +119,7 @@ class Loom:
             connect_seconds=config.connect_timeout_seconds,
             silence_seconds=config.silence_timeout_seconds,
         )
+        self._others = Others(self._upstream, self._weaver)
         self._running: dict[ExchangeKey, Relay] = {}
         self._measures = config.rules.tracing.tells
         if self._measures:
@@ -145,11 +154,11 @@ class Loom:
         asked = RequestReceived(
             at=self._driver.now(),
             request=Request(scope["method"], target, headers),
-            rules=self._config.rules,
+            rules=self._rules_now(),
             admission=admit(headers, self._config.gateway),
             seed=random.getrandbits(64),
         )
-        relay = Relay(key, self._driver, self._upstream, receive, send)
+        relay = Relay(key, self._driver, self._others, receive, send)
         self._running[key] = relay
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._watch_lasting)
@@ -162,6 +171,12 @@ class Loom:
             if self._measures and relay.held is not None:
                 self._telemetry.record("loom.proxy.overhead", relay.held / SECOND, _REQUEST)
 
+    def _rules_now(self) -> Rules:
+        weaving = self._weaver.rules
+        if weaving is not self._rules.weaving:
+            self._rules = evolve(self._rules, weaving=weaving)
+        return self._rules
+
     def _export(self, span: SpanRecord) -> None:
         self._recent.keep(span)
         self._telemetry.emit(span)
@@ -171,6 +186,7 @@ class Loom:
         return [
             Route("/loom/metrics", self._telemetry.metrics_page),
             Route("/loom/turns", turns_page(self._recent, gateway)),
+            Route("/loom/woven", woven_page(self._last, gateway)),
             Route("/loom/hooks", hooks_page(gateway, self._hooked), methods=["POST"]),
         ]
 
@@ -188,6 +204,9 @@ class Loom:
         self._lasting = set(self._running)
         again = asyncio.get_running_loop().call_later
         self._sweep = again(SWEEP_SECONDS, self._watch_lasting) if self._running else None
+
+    async def start(self) -> None:
+        await self._weaver.start()
 
     async def drain(self, seconds: float) -> None:
         self._draining = True
@@ -217,6 +236,7 @@ class Loom:
             self._sweep.cancel()
         await self._upstream.aclose()
         self._driver.end_turns()
+        await self._weaver.aclose()
         await asyncio.to_thread(self._telemetry.close, FLUSH_SECONDS)
         self._log.close(1.0)
 

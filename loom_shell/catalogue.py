@@ -108,6 +108,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("loom.weave.runs", "{run}", "Attempts to weave something in", "what", "outcome"),
     _histogram("loom.weave.duration", "s", OVERHEAD_SECONDS, "Time spent on weaving", "what", "outcome"),
     _counter("loom.weave.tokens", "{token}", "Tokens woven in", "what"),
+    _counter("loom.store.operations", "{operation}", "Operations on the store", "operation", "outcome"),
     _counter("loom.compaction.drift", "{request}", "Compactions whose wording was not known", "phase"),
     _counter("loom.upstream.errors", "{error}", "Answers of upstream that failed", "cause", "status"),
     _counter(

@@ -1,5 +1,6 @@
 """The checks of `loom doctor`: each looks at one link of the chain and says what it found."""
 
+import asyncio
 import http.client
 import json
 import shlex
@@ -12,12 +13,18 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from loom_shell import redis_line
+from loom_core.profile import Profile
+from loom_shell import config, redis_line
 from loom_shell.client_settings import BASE_URL, HINTS, SINCE, STRICT_BEFORE, Version, commands, events
+from loom_shell.driver import Driver
+from loom_shell.embedded import Embedded, server_binary
 from loom_shell.endpoints import Endpoint
 from loom_shell.files import FileRefusedError, is_missing, named
 from loom_shell.json_edit import JsonRefusedError, find, value
+from loom_shell.memory import Cortex, MemoryPort, RemoteMemory
+from loom_shell.memory.schema import FILE_NAME
 from loom_shell.printable import printable
+from loom_shell.profiles import FOLDER, look
 from loom_shell.redis_url import Redis
 from loom_shell.settings_file import read
 from loom_shell.turn_block import CANARY, LIMIT
@@ -26,6 +33,8 @@ SECONDS = 3.0
 """What one call over a network gets."""
 HOOK_SECONDS = 10.0
 SLOW_MILLISECONDS = 250
+MOST_NAMED = 5
+"""Broken profiles that are named."""
 INSTALL = "run `loom install`"
 
 
@@ -146,9 +155,24 @@ def proxy(text: str) -> Finding:
     return Finding("proxy", "ok", f"the client's base URL {shown} leads to a Loom that is ready")
 
 
-def store(redis: Redis | None) -> Finding:
+def profiles(home: Path) -> Finding:
+    try:
+        seen = look(home)
+    except FileRefusedError as error:
+        return Finding("profiles", "wrong", str(error), "correct it")
+    broken = [printable(name, 80) for name, one in seen.items() if not isinstance(one, Profile)]
+    if not seen:
+        return Finding("profiles", "absent", f"none in {named(home / FOLDER)}: nothing is woven")
+    if broken:
+        more = f" and {len(broken) - MOST_NAMED} more" if len(broken) > MOST_NAMED else ""
+        found = f"{len(broken)} of {len(seen)} broken: {', '.join(broken[:MOST_NAMED])}{more}"
+        return Finding("profiles", "wrong", found, "run `loom profile check`")
+    return Finding("profiles", "ok", f"{len(seen)} in order in {named(home / FOLDER)}")
+
+
+def store(redis: Redis | None, home: Path) -> Finding:
     if redis is None:
-        return Finding("store", "absent", "none is configured (LOOM_REDIS_URL)")
+        return _embedded(home)
     try:
         answer = redis_line.ask(redis.place, SECONDS, ("PING",))
     except (OSError, ValueError):
@@ -159,6 +183,52 @@ def store(redis: Redis | None) -> Finding:
         reason = printable(answer.decode("utf-8", "replace"), 100)
         return Finding("store", "wrong", f"Redis at {redis.shown} says {reason}", "correct LOOM_REDIS_URL")
     return Finding("store", "ok", f"Redis at {redis.shown} answers")
+
+
+def _embedded(home: Path) -> Finding:
+    """The store of the home, which is asked if it runs, and not started."""
+    folder = home / "valkey"
+    if server_binary() is None:
+        return Finding("store", "wrong", "there is no Valkey for this machine", "set LOOM_REDIS_URL")
+    if is_missing(folder / "socket"):
+        return Finding(
+            "store", "absent", "embedded, not used yet: `loom serve` starts it when there is a profile"
+        )
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(SECONDS)
+            asking.connect(str(Embedded(home).place))
+            asking.sendall(b"PING\r\n")
+            answer = asking.recv(4096)
+    except (ConnectionRefusedError, FileNotFoundError):
+        return Finding(
+            "store", "absent", f"embedded, not running now: `loom serve` starts it in {named(folder)}"
+        )
+    except OSError:
+        answer = b"nothing"
+    if not answer.startswith(b"+PONG"):
+        said = printable(answer.decode("utf-8", "replace").strip(), 100)
+        return Finding("store", "wrong", f"the embedded store in {named(folder)} says {said}", "end it")
+    return Finding("store", "ok", f"the embedded store in {named(folder)} answers")
+
+
+def memory(cortex: config.Cortex | None, home: Path) -> Finding:
+    """The one of the configuration, else that of the home, which is looked at only if it is there."""
+    if cortex is None and is_missing(home / FILE_NAME):
+        return Finding("memory", "absent", "nothing is remembered yet")
+    if trouble := asyncio.run(_trouble(cortex, home)):
+        todo = "start it, or correct LOOM_MEMORY_URL" if cortex else "look after that file"
+        return Finding("memory", "wrong", printable(trouble, 300), todo)
+    where = named(home / FILE_NAME) if cortex is None else _shown(cortex.url)
+    return Finding("memory", "ok", f"the Cortex {'in' if cortex is None else 'at'} {where} is well")
+
+
+async def _trouble(cortex: config.Cortex | None, home: Path) -> str:
+    asked: MemoryPort = RemoteMemory(cortex.url, cortex.key, Driver.now) if cortex else Cortex(home)
+    try:
+        return await asked.health()
+    finally:
+        await asked.aclose()
 
 
 def exporter(endpoint: Endpoint) -> Finding:

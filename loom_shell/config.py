@@ -24,6 +24,14 @@ __all__ = ["Config", "ConfigError", "Origin", "load", "tokens_file"]
 
 
 @frozen
+class Cortex:
+    """A memory of another machine."""
+
+    url: str
+    key: Secret
+
+
+@frozen
 class Config:
     """Everything a user can decide. `file` is the TOML file that was read; `warnings` are lines."""
 
@@ -39,6 +47,9 @@ class Config:
     gateway: Gateway
     allow_open: bool
     redis: Redis | None
+    redis_deadline_seconds: float
+    memory: Cortex | None
+    weave_headers: bool
     telemetry: TelemetrySettings
     log: LogForm
     file: Path | None
@@ -70,6 +81,9 @@ def load(flags: Flags, environ: Variables | None = None) -> Config:
         gateway=gateway,
         allow_open=found["gateway.allow_open"].value,
         redis=found["redis.url"].value,
+        redis_deadline_seconds=found["redis.deadline_seconds"].value,
+        memory=_memory(found),
+        weave_headers=found["weave.headers"].value,
         telemetry=_telemetry(found, variables, warnings),
         log=found["log"].value,
         file=file,
@@ -106,6 +120,14 @@ def _rules(found: Found) -> Rules:
         tells=found["trace.turns"].value,
     )
     return Rules(retry, found["max_body_bytes"].value, tracing)
+
+
+def _memory(found: Found) -> Cortex | None:
+    url, key = found["memory.url"], found["memory.key"]
+    if bool(url.where) != bool(key.where):
+        given, missing = ("memory.url", "LOOM_MEMORY_KEY") if url.where else ("memory.key", "LOOM_MEMORY_URL")
+        raise ConfigError(f"{found[given].where} is given without {missing}: a Cortex needs both")
+    return Cortex(url.value, Secret(key.value)) if url.where else None
 
 
 def _telemetry(found: Found, environ: Variables, warnings: list[str]) -> TelemetrySettings:

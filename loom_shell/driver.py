@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from attrs import define
 
-from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Note, Retire, SetTimer, Tell
+from loom_core.actions import (
+    Action,
+    ExportSpan,
+    Keep,
+    LogExchange,
+    Measure,
+    Note,
+    Remember,
+    Retire,
+    SetTimer,
+    Tell,
+)
 from loom_core.events import AgentBegan, CallBegan, Event, ShutdownRequested, TimerFired
 from loom_core.loom import State, begin, step
 from loom_core.trace import SpanRecord
@@ -28,7 +39,8 @@ class _Machine:
 class Driver:
     """Drives every machine of one process. `dispatch` has no await inside, so steps never mix.
 
-    `export` takes finished spans and `record` values of metrics; neither may block or raise.
+    `export` takes finished spans, `record` values of metrics, `remember` what a ledger is to be told and
+    `keep` requests that were woven; none may block or raise.
     """
 
     def __init__(
@@ -36,10 +48,14 @@ class Driver:
         log: Log,
         export: Callable[[SpanRecord], None] | None = None,
         record: Callable[[str, float, Labels], None] | None = None,
+        remember: Callable[[Remember], None] | None = None,
+        keep: Callable[[Keep], None] | None = None,
     ) -> None:
         self._log = log
         self._export = export or (lambda _: None)
         self._record = record or (lambda *_: None)
+        self._remember = remember or (lambda _: None)
+        self._keep = keep or (lambda _: None)
         self._machines: dict[Key, _Machine] = {}
 
     @staticmethod
@@ -77,6 +93,10 @@ class Driver:
                 self._export(span)
             case Measure():
                 self._record(action.name, action.value, action.labels)
+            case Remember():
+                self._remember(action)
+            case Keep():
+                self._keep(action)
             case Note():
                 self._note(key, action)
             case SetTimer():

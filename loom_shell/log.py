@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from loom_core.actions import LogExchange
 from loom_core.message import Seen
+from loom_core.woven import WovenIn
 from loom_shell.linewriter import LineWriter
 from loom_shell.printable import printable
 
@@ -34,7 +35,8 @@ MILLISECOND = 1_000_000
 class ExchangeLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An exchange's line.
 
-    `ms_to_head` is null when no head went out; what upstream said is left out where it said nothing.
+    `ms_to_head` is null when no head went out; what upstream said is left out where it said nothing, and
+    `woven` where the request belongs to no profile.
     """
 
     time: str
@@ -54,6 +56,7 @@ class ExchangeLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     stop_reason: str | UnsetType = UNSET
     error: str | UnsetType = UNSET
     tokens: dict[str, int] | UnsetType = UNSET
+    woven: dict[str, str | int] | UnsetType = UNSET
 
 
 class Log:
@@ -147,6 +150,7 @@ def _exchange(now: str, id_: str, record: LogExchange) -> ExchangeLine:
         stop_reason=_some(seen.stop_reason) if seen else UNSET,
         error=_some(seen.error) if seen else UNSET,
         tokens=(_tokens(seen) or UNSET) if seen else UNSET,
+        woven=_woven(record.woven) if record.woven else UNSET,
     )
 
 
@@ -167,6 +171,10 @@ def _tokens(seen: Seen) -> dict[str, int]:
     }
     # JSON has no bound for integers, the encoder has: a count past it is no count.
     return {name: count for name, count in counts.items() if count is not None and abs(count) < 2**63}
+
+
+def _woven(woven: WovenIn) -> dict[str, str | int]:
+    return {"profile": printable(woven.profile), "tokens": woven.tokens, "outcome": woven.outcome}
 
 
 def _plain(value: object) -> object:
@@ -202,6 +210,8 @@ def _exchange_text(line: ExchangeLine) -> bytes:
     parts += [part for part in (line.detail, line.model, line.stop_reason, line.error) if part is not UNSET]
     if line.tokens is not UNSET:
         parts.append(" ".join(f"{name}={count}" for name, count in line.tokens.items()))
+    if line.woven is not UNSET:
+        parts.append("{outcome}={profile}:{tokens}".format_map(line.woven))
     return _text("  ".join([*parts, line.id]))
 
 

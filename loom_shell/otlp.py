@@ -5,8 +5,6 @@ to the wrong task, and a parent's sampling flag decides nothing. Nor is there a 
 checks again each attribute that `loom_core.attributes` wrote, and takes five times as long with it.
 """
 
-from functools import cache
-
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource as Described
@@ -27,7 +25,15 @@ _FLAGS = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | 1
 """Sampled, and known to have no parent of another process (trace.proto, SpanFlags)."""
 
 
-def encoded(span: SpanRecord, about: Resource) -> bytes:
+def described(about: Resource) -> Described:
+    """Who says it, for all spans alike."""
+    told = Described()
+    for name, value in about.attributes.items():
+        told.attributes.add(key=name, value=AnyValue(string_value=str(value)))
+    return told
+
+
+def encoded(span: SpanRecord, about: Described) -> bytes:
     """One span as a whole export request. ValueError for ids that are none.
 
     Several of these in a row are one request with all of them: where protobuf messages are joined,
@@ -35,7 +41,7 @@ def encoded(span: SpanRecord, about: Resource) -> bytes:
     """
     request = ExportTraceServiceRequest()
     whole = request.resource_spans.add()
-    whole.resource.CopyFrom(_described(about))
+    whole.resource.CopyFrom(about)
     scope = whole.scope_spans.add()
     scope.scope.name = "loom"
     _write(scope.spans.add(), span)
@@ -50,10 +56,14 @@ def _write(out: Span, span: SpanRecord) -> None:
     out.kind = _KINDS[span.kind]
     out.flags = _FLAGS
     out.start_time_unix_nano, out.end_time_unix_nano = span.start, span.end
+    add = out.attributes.add
     for name, value in span.attributes[:MAX_ATTRIBUTES]:
-        pair = out.attributes.add()
-        pair.key = name
-        _put(pair.value, value)
+        put = add(key=name).value
+        if isinstance(value, str):
+            # Most of them are texts.
+            put.string_value = value
+        else:
+            _put(put, value)
     for trace_id, span_id in span.links:
         out.links.add(trace_id=_trace_id(trace_id), span_id=_span_id(span_id), flags=_FLAGS)
     if span.error:
@@ -62,8 +72,6 @@ def _write(out: Span, span: SpanRecord) -> None:
 
 def _put(out: AnyValue, value: AttributeValue) -> None:
     match value:
-        case str():
-            out.string_value = value
         case bool():
             out.bool_value = value
         case int():
@@ -73,14 +81,6 @@ def _put(out: AnyValue, value: AttributeValue) -> None:
         case _:
             for text in value:
                 out.array_value.values.add(string_value=text)
-
-
-@cache
-def _described(about: Resource) -> Described:
-    described = Described()
-    for name, value in about.attributes.items():
-        described.attributes.add(key=name, value=AnyValue(string_value=str(value)))
-    return described
 
 
 def _trace_id(text: str) -> bytes:

@@ -53,7 +53,8 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
         refusal = Refusal(
             404,
             "not_found_error",
-            "The Loom has no such page; under /loom/ there are healthz, readyz, metrics, turns and hooks.",
+            "The Loom has no such page; under /loom/ there are healthz, readyz, metrics, turns, woven and"
+            " hooks.",
         )
     headers = error.headers if isinstance(error, HTTPException) else None
     return JSONResponse(

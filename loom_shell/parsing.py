@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 Parse = Callable[[object], object]
 
@@ -13,6 +14,7 @@ SIZE = re.compile(r"([0-9]{1,15}) ?(k|M|G|Ki|Mi|Gi)?B?", re.IGNORECASE)
 NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?", re.IGNORECASE)
 ADDRESS = re.compile(r"[0-9a-f:.]+(%[a-z0-9_.-]{1,32})?", re.IGNORECASE)
 NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+PRINTABLE = re.compile(r"[\x21-\x7e]{1,2000}")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -128,3 +130,17 @@ def project(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > 128 or not value.isprintable():
         raise ValueError
     return value.strip()
+
+
+def web_place(value: object) -> str:
+    """An http or https URL without user, query and fragment; no slash at its end."""
+    if not isinstance(value, str) or not PRINTABLE.fullmatch(value):
+        raise ValueError
+    if "@" in value:
+        raise RefusedError("it must not hold a user or password")
+    if "?" in value or "#" in value:
+        raise RefusedError("it must not hold a query or fragment")
+    place = urlsplit(value)
+    if place.scheme not in {"http", "https"} or not place.hostname or place.port == 0:
+        raise ValueError
+    return value.rstrip("/")

@@ -36,6 +36,8 @@ KEPT = frozenset(
         names.HTTP_STATUS,
         names.TOOL_NAME,
         names.AGENT_NAME,
+        "loom.cache.miss",
+        "loom.cache.miss_tokens",
         "loom.call.kind",
         "loom.counted_tokens",
         "loom.outcome",

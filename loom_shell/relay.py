@@ -12,15 +12,19 @@ from typing import Any
 
 import anyio
 import httpx
+from attrs import frozen
 
 from loom_core.actions import (
     AbortResponse,
     AbortUpstream,
     Action,
+    Decide,
     EndResponse,
     EndUpstreamRequest,
     LogExchange,
+    LookUp,
     Note,
+    Recall,
     SendChunk,
     SendHead,
     SendUpstream,
@@ -42,6 +46,7 @@ from loom_core.values import ExchangeKey
 from loom_shell.driver import Driver
 from loom_shell.upload import Upload
 from loom_shell.upstream import Upstream, cause_of
+from loom_shell.weaver import Asks, Weaver
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -52,21 +57,30 @@ LINGER_SECONDS = 5.0
 """How long an answer that came early waits, at its end, for the client to send the rest of its request."""
 
 
+@frozen
+class Others:
+    """Whom an exchange speaks to beside its client."""
+
+    upstream: Upstream
+    weaver: Weaver
+
+
 class Relay:
     """Runs one exchange from its first event to its log line."""
 
     def __init__(
-        self, key: ExchangeKey, driver: Driver, upstream: Upstream, receive: Receive, send: Send
+        self, key: ExchangeKey, driver: Driver, others: Others, receive: Receive, send: Send
     ) -> None:
         self.key = key
+        self._weaver = others.weaver
         self._driver = driver
-        self._upstream = upstream
+        self._upstream = others.upstream
         self._receive = receive
         self._send = send
         self._upload: Upload | None = None
         self._outbox: deque[Action] = deque()
         self._news = asyncio.Event()
-        self._order: SendUpstream | None = None
+        self._order: SendUpstream | Asks | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_waiting = False
         self._is_aborted = False
@@ -130,6 +144,8 @@ class Relay:
                 # The answer side read what they follow from, or an `EndResponse` comes along: no call needed.
                 self._outbox.append(action)
                 return
+            case LookUp() | Recall() | Decide():
+                self._order = action
             case SendUpstream(body=body):
                 self._order = action
                 if body is None and self._upload is None:
@@ -182,15 +198,18 @@ class Relay:
                 self._news.clear()
                 await self._news.wait()
 
-    async def _abortable(self, order: SendUpstream) -> None:
-        """Make an attempt that `AbortUpstream` can end wherever it waits.
+    async def _abortable(self, order: SendUpstream | Asks) -> None:
+        """Ask, or make an attempt, so that `AbortUpstream` can end it wherever it waits.
 
         What a cancel scope does, for this one task and purpose: a cancellation of ours is taken back,
         one that came from elsewhere goes on.
         """
         self._is_aborted, self._is_waiting = False, True
         try:
-            await self._attempt(order)
+            if isinstance(order, SendUpstream):
+                await self._attempt(order)
+            else:
+                self._driver.dispatch(self.key, await self._weaver.answer(order))
         except asyncio.CancelledError:
             if not self._is_aborted or self._task is None or self._task.uncancel() > 0:
                 raise

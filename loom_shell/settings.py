@@ -24,6 +24,7 @@ from loom_shell.parsing import (
     size,
     statuses,
     switch,
+    web_place,
 )
 from loom_shell.redis_url import redis
 
@@ -189,6 +190,10 @@ SETTINGS: tuple[Setting, ...] = (
         "The one Redis",
         secret=True,
     ),
+    _setting("redis.deadline_seconds", "0.05", number(0.001, 5), "0.001..=5", "Longest wait for the store"),
+    _setting("memory.url", None, web_place, "http[s]://host[:port][/path]", "A Cortex of another machine"),
+    Setting("memory.key", None, key_text, "one word of visible ASCII characters", flag=None, secret=True),
+    _setting("weave.headers", "true", switch, "true or false", "Tell clients what was woven in"),
     _setting(
         "trace.content", "full", one_of("full", "metadata", "off"), "full, metadata or off", "Spans hold"
     ),

@@ -192,6 +192,9 @@ def _call(span: KeptSpan, chat: KeptSpan | None) -> Text:
         label.append(f" · {count(counted)} tokens")
     if chat is not None and (total := _sum(chat)) != Sum(calls=1):
         label.append(f"\n{_tokens(total)}", "cyan")
+    if chat is not None and (why := _text(chat, "loom.cache.miss")):
+        missed = count(_whole(chat, "loom.cache.miss_tokens") or 0)
+        label.append(f"\ncache missed {missed}: {_line(why, ERROR_LENGTH)}", "yellow")
     _add_error(label, chat.error if chat and chat.error else span.error)
     return label
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 SECONDS = 13.0
 """From the first line to the last, ending what was started included."""
-PACE = 0.05
+PACE = 0.03
 """Seconds between two frames for a person who watches; nobody watches a file."""
 NEEDED = ("anthropic", "httpx2")
 NO_SDK = (

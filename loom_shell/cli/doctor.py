@@ -25,7 +25,7 @@ def doctor(
     ] = "~/.claude",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check every link between Claude Code, this Loom, the store and the exporter.
+    """Check every link between Claude Code, this Loom, its profiles, store and memory, and the exporter.
 
     The exit code is 1 if something is wrong.
     """
@@ -54,6 +54,8 @@ def examine(folder: Path) -> list[Finding]:
     none = Finding("exporter", "absent", "none is configured (OTEL_EXPORTER_OTLP_ENDPOINT)")
     return [
         *findings,
-        checkup.store(config.redis),
+        checkup.profiles(config.home),
+        checkup.store(config.redis, config.home),
+        checkup.memory(config.memory, config.home),
         *(map(checkup.exporter, endpoints) if endpoints else [none]),
     ]

@@ -6,7 +6,19 @@ from importlib.metadata import version
 
 import typer
 
-COMMANDS = ("serve", "hook", "install", "doctor", "turns", "demo", "simulate", "token")
+COMMANDS = (
+    "serve",
+    "hook",
+    "install",
+    "doctor",
+    "turns",
+    "demo",
+    "simulate",
+    "token",
+    "profile",
+    "memory",
+    "weave",
+)
 
 
 def main() -> None:
@@ -19,8 +31,11 @@ def command_line(arguments: list[str]) -> typer.Typer:
     app.callback()(loom)
     named = [name for name in COMMANDS if name in arguments[:1]]
     for name in named or COMMANDS:
-        module = importlib.import_module(f"loom_shell.cli.{name}")
-        app.command(name)(getattr(module, name))
+        command = getattr(importlib.import_module(f"loom_shell.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

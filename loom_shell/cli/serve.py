@@ -7,7 +7,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from loom_core.profile import Profile
 from loom_shell.config import Config, ConfigError, load
+from loom_shell.files import FileRefusedError
+from loom_shell.profiles import look
 from loom_shell.server import CannotBind, listen, run
 from loom_shell.settings import SETTINGS, Setting
 
@@ -36,6 +39,7 @@ def show(config: Config, port: int, console: Console) -> None:
         ("listening", f"http://{_bracketed(config.host)}:{port}{workers}"),
         ("upstream", config.origin.url),
         ("credential", _credential(config)),
+        ("profiles", _profiles(config)),
         ("retries", f"up to {config.rules.retry.max_attempts} attempts, before any answer only"),
         ("body limit", f"{config.rules.max_body} bytes" if config.rules.max_body else "none"),
         ("health", f"{address}/loom/healthz  {address}/loom/readyz"),
@@ -59,6 +63,17 @@ def _credential(config: Config) -> str:
     if config.gateway.tokens:
         return f"the Loom's key; {len(config.gateway.tokens)} client tokens known"
     return "the Loom's key, for every caller"
+
+
+def _profiles(config: Config) -> str:
+    try:
+        seen = look(config.home)
+    except FileRefusedError as error:
+        return str(error)
+    good = [name for name, one in seen.items() if isinstance(one, Profile)]
+    broken = len(seen) - len(good)
+    words = ", ".join(good) or "none: requests go on as they come"
+    return f"{words}; {broken} broken, see `loom profile check`" if broken else words
 
 
 def _option(setting: Setting) -> Parameter:

@@ -1,37 +1,26 @@
 """`loom turns`: the recent turns of a running Loom, as trees."""
 
-import http.client
-import io
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
-from urllib.parse import urlencode, urlsplit
+from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console, Group
 from rich.live import Live
 
-from loom_shell.config import ConfigError, load
+from loom_shell.cli.asking import NoAnswerError, ask, configured, fail, forgive_output
+from loom_shell.config import ConfigError
 from loom_shell.printable import printable
 from loom_shell.recent import MAX_PAGE, Page, Trace
 from loom_shell.turn_tree import Shown, shown
 
-SECONDS = 5.0
-"""What one request gets."""
 EVERY = 0.5
 """Seconds between two looks with --follow."""
-MAX_ANSWER = 64_000_000
 REMEMBERED = 4_000
 """Turns that --follow knows it has shown; a Loom keeps far fewer."""
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked at, not bound
-
-
-class NoTurnsError(Exception):
-    """Why there is nothing to show; the text is a sentence for the user."""
 
 
 def turns(
@@ -49,9 +38,7 @@ def turns(
 
     Costs are list prices, with ≥ where it was that or more; a model without a known price has none.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What a terminal cannot show must not end the command.
-        sys.stdout.reconfigure(errors="replace")
+    forgive_output()
     console = Console(highlight=False)
     try:
         place = url or configured()
@@ -64,45 +51,13 @@ def turns(
             _print_once(console, next(pages), session)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
-    except (ConfigError, NoTurnsError) as error:
-        _fail(f"{error}")
-
-
-def configured() -> str:
-    """Where `loom serve` listens with the configuration found here. ConfigError as from `load`."""
-    config = load({})
-    host = EVERYWHERE.get(config.host, config.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+    except (ConfigError, NoAnswerError) as error:
+        fail(f"{error}")
 
 
 def fetch(url: str, session: str, limit: int, after: int) -> Page:
-    """Ask a Loom for its page of turns. NoTurnsError if there is none."""
-    place = printable(url, 200)
-    query = urlencode({"session": session, "limit": limit, "after": after})
-    try:
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        if not parts.hostname or parts.scheme not in {"http", "https"}:
-            raise NoTurnsError(f"{place} is no http or https URL")
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(parts.hostname, parts.port, timeout=SECONDS)
-        try:
-            connection.request("GET", f"{parts.path.rstrip('/')}/loom/turns?{query}")
-            answer = connection.getresponse()
-            status, body = answer.status, answer.read(MAX_ANSWER)
-        finally:
-            connection.close()
-    except (OSError, http.client.HTTPException, ValueError):
-        todo = "start it with `loom serve`, or name it with --url"
-        raise NoTurnsError(f"no Loom answers at {place}: {todo}") from None
-    if status == 403:
-        raise NoTurnsError(f"the Loom at {place} shows its turns on its own machine only")
-    try:
-        if status == 200:
-            return msgspec.json.decode(body, type=Page)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        pass
-    raise NoTurnsError(f"what answers at {place} is no Loom that shows turns (status {status})")
+    """Ask a Loom for its page of turns. NoAnswerError if there is none."""
+    return ask(url, "turns", {"session": session, "limit": limit, "after": after}, Page, "turns")
 
 
 def _pages(url: str, session: str, limit: int, *, follow: bool) -> Iterator[Page]:
@@ -174,9 +129,3 @@ def _tell(console: Console, trace: Trace, told: dict[str, None]) -> list[Shown]:
             console.print(one.tree)
             told[one.id] = None
     return [one for one in found if one.is_running]
-
-
-def _fail(why: str) -> NoReturn:
-    line = " ".join(f"loom: {why}".split())
-    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
-    raise typer.Exit(1) from None

@@ -12,12 +12,15 @@ import anthropic
 import httpx2
 import msgspec
 from anthropic.types import Message, ToolUseBlock
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from loom_shell.demo.home import WOVEN_SESSION
 from loom_shell.demo.stage import DemoFailed
 from loom_shell.demo.tap import Tap
 
 MODEL = "claude-simulated-1"
+SESSION = "demonstration"
+"""The session the conversation goes by, named as Claude Code names its own."""
 TIMEOUT_SECONDS = 8.0
 MARKED = {"type": "ephemeral"}
 ROWS = 72
@@ -75,11 +78,12 @@ class Wanted(Enum):
 
 @frozen
 class Call:
-    """One call of the SDK."""
+    """One call of the SDK. `profile`: what it is woven with, "" for none."""
 
     title: str
     wanted: Wanted
     messages: tuple[Mapping[str, Any], ...] = field(repr=False)
+    profile: str = ""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -94,6 +98,11 @@ class Call:
             given["max_tokens"] = 400
         if self.wanted.scenario:
             given["extra_headers"] = {"x-simulate": self.wanted.scenario}
+        if self.profile:
+            given["extra_headers"] = {
+                "x-claude-code-session-id": WOVEN_SESSION,
+                "x-loom-source": self.profile,
+            }
         return given
 
     @property
@@ -110,10 +119,6 @@ class Outcome:
     error: str = ""
     status: int | None = None
     retry_after: str = ""
-
-
-SESSION = "demonstration"
-"""The session the conversation goes by, named as Claude Code names its own."""
 
 
 def caller(origin: str, tap: Tap) -> anthropic.AsyncAnthropic:
@@ -147,18 +152,26 @@ async def perform(client: anthropic.AsyncAnthropic, call: Call, on_text: Callabl
                 on_text(text)
             return Outcome(await stream.get_final_message())
     except anthropic.APIStatusError as error:
-        said = msgspec.json.decode(error.response.content)["error"]["message"]
         wait = error.response.headers.get("retry-after", "")
-        return Outcome(error=f"{type(error).__name__}: {said}", status=error.status_code, retry_after=wait)
+        return Outcome(
+            error=f"{type(error).__name__}: {_words(error)}", status=error.status_code, retry_after=wait
+        )
     except (anthropic.APIConnectionError, httpx2.TransportError) as error:
         cause = error.__cause__ or error
         return Outcome(error=f"{type(cause).__name__}: {cause}")
 
 
-def opening() -> Call:
+def _words(error: anthropic.APIStatusError) -> str:
+    try:
+        return str(msgspec.json.decode(error.response.content)["error"]["message"])
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return error.message
+
+
+def opening(title: str = "A prompt, and two tools on offer", profile: str = "") -> Call:
     """The prompt, with both tools on offer."""
     asked = {"role": "user", "content": [{"type": "text", "text": PROMPT, "cache_control": MARKED}]}
-    return Call("A prompt, and two tools on offer", Wanted.CALLS, (asked,))
+    return Call(title, Wanted.CALLS, (asked,), profile)
 
 
 def results(asked: Call, got: Outcome) -> Call:
@@ -169,19 +182,21 @@ def results(asked: Call, got: Outcome) -> Call:
     ]
     answers[-1]["cache_control"] = MARKED
     told = [{"role": "assistant", "content": _content(got)}, {"role": "user", "content": answers}]
-    return Call("The results of both tools", Wanted.TEXT, (*_unmarked(asked.messages), *told))
+    messages = (*_unmarked(asked.messages), *told)
+    return evolve(asked, title="The results of both tools", wanted=Wanted.TEXT, messages=messages)
 
 
 def follow_up(asked: Call, got: Outcome, title: str, wanted: Wanted) -> Call:
     """A further question, after the final text."""
     question = {"role": "user", "content": [{"type": "text", "text": FOLLOW_UP, "cache_control": MARKED}]}
     told = {"role": "assistant", "content": _content(got)}
-    return Call(title, wanted, (*_unmarked(asked.messages), told, question))
+    messages = (*_unmarked(asked.messages), told, question)
+    return evolve(asked, title=title, wanted=wanted, messages=messages)
 
 
 def again(asked: Call, title: str, wanted: Wanted) -> Call:
     """The same conversation, for another purpose."""
-    return Call(title, wanted, asked.messages)
+    return evolve(asked, title=title, wanted=wanted)
 
 
 def tool_calls(got: Outcome) -> list[ToolUseBlock]:

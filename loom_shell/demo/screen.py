@@ -12,14 +12,17 @@ from rich.text import Text
 from rich.tree import Tree
 
 from loom_shell.demo.conversation import Call, Outcome, text_of, tool_calls
-from loom_shell.demo.places import Place
+from loom_shell.demo.places import Part, Place, places
 from loom_shell.demo.tap import Passed
+from loom_shell.demo.woven import Woven
 
 Row = tuple[str, str | Text]
 
 LABEL = 16
 """Columns the labels take, their margin included."""
 MIN_WIDTH = 20
+CLIPPED = {"+ identity": 300, "+ memories": 900}
+"""Characters that are shown of what was woven."""
 
 
 @frozen
@@ -31,6 +34,8 @@ class Report:
     outcome: Outcome
     passed: Passed
     line: Mapping[str, object]
+    parts: Sequence[Part] = ()
+    """What was woven into it."""
 
 
 class Screen:
@@ -68,23 +73,47 @@ class Screen:
                 plain.rstrip()
                 self._console.print(plain, soft_wrap=True)
 
-    def woven(self, edits: int, lines: Iterable[Place]) -> None:
-        """The picture of the last whole request, with the places to come."""
-        self._console.print()
-        self._console.print(Text("What would be woven later, and where", style="bold"))
-        self._rows(("today", f"nothing: {edits} edits, each request went up as its client wrote it"))
-        for place in lines:
-            style = "magenta" if place.later else ""
-            self._rows((place.name, Text(place.holds, style=style)), style=style or "dim")
+    def lacks(self, troubles: Iterable[str]) -> None:
+        """What could not be had, and is done without."""
+        self._rows(*(("without", Text(trouble, style="yellow")) for trouble in troubles))
 
-    def closed(self, passed: Iterable[Passed], seconds: float) -> None:
+    def headed(self, title: str) -> None:
+        self._console.print()
+        self._console.print(Text(title, style="bold"))
+
+    def woven(self, requests: Sequence[Woven]) -> None:
+        """The newest request before and after, and what upstream's cache had of each."""
+        self.headed("What was woven, and where")
+        last = requests[-1]
+        self._rows(("before", f"request {last.number} as its client wrote it, {len(last.written):,} bytes"))
+        self._places(places(last.written))
+        self._console.print()
+        more = f"{_blocks(last.parts)} more, the rest to the byte"
+        self._rows(("after", f"as it went up, {len(last.up):,} bytes: {more}"))
+        self._places(places(last.up, last.parts))
+        self._console.print()
+        self._rows(("the cache", "each request read all that the one before had left there:"))
+        for one in requests:
+            told = f"{one.cache.read:,} tokens read from cache, {one.cache.written:,} written to it"
+            self._rows((f"request {one.number}", told))
+
+    def _places(self, lines: Iterable[Place]) -> None:
+        for place in lines:
+            style = "magenta" if place.part else ""
+            self._rows((place.name, Text(place.holds, style=style)), style=style or "dim")
+            if place.part:
+                self._rows(("", Text(_clipped(place.part))))
+
+    def closed(self, passed: Iterable[Passed], woven: int, seconds: float) -> None:
+        """`woven` of the requests were woven into."""
         every = list(passed)
         up, down = sum(len(it.up) for it in every), sum(len(it.down) for it in every)
         self._console.print()
         told = Text.assemble(
             ("All the same. ", "bold green"),
             f"{len(every)} requests ({up:,} bytes) and their answers ({down:,} bytes) passed the Loom in "
-            f"{seconds:.1f} s, each equal to the byte to the same call made without it.",
+            f"{seconds:.1f} s, each equal to the byte to the same call made without it",
+            f", {woven} of them but for the blocks that were woven in." if woven else ".",
         )
         for line in _wrapped(told, self._console, self._console.width - 1):
             self._console.print(line, soft_wrap=True)
@@ -159,12 +188,9 @@ def rows(report: Report) -> Iterable[Row]:
     if got.tokens is None and (tokens := line.get("tokens")):
         yield "tokens", _tokens(tokens)
     yield "time", _times(passed)
-    yield (
-        "bytes",
-        Text.assemble(
-            f"{len(passed.up):,} up, {len(passed.down):,} down, ", ("equal to a direct call's", "green")
-        ),
-    )
+    if told := [value for name, value in passed.lines if name.lower() == b"x-loom-woven"]:
+        yield "header", Text(f"x-loom-woven: {told[0].decode('ascii', 'replace')}", style="magenta")
+    yield "bytes", _bytes(passed, report.parts)
     if line["outcome"] != "complete":
         yield "log", f"the Loom noted: {line['outcome']}"
 
@@ -211,6 +237,22 @@ def _said(call: Call, got: Outcome) -> Iterable[Row]:
         yield "error", Text(got.error, style="yellow")
     if got.retry_after:
         yield "header", f"retry-after: {got.retry_after}"
+
+
+def _bytes(passed: Passed, woven: Sequence[Part]) -> Text:
+    equal = "equal to a direct call's" + (f" but for {_blocks(woven, 'woven ')}" if woven else "")
+    return Text.assemble(f"{len(passed.up):,} up, {len(passed.down):,} down, ", (equal, "green"))
+
+
+def _blocks(woven: Sequence[Part], which: str = "") -> str:
+    return f"{len(woven)} {which}block{'' if len(woven) == 1 else 's'}"
+
+
+def _clipped(part: Part) -> str:
+    """Its text up to the end of a word: of a reminder the lines that say something, prose as it flows."""
+    lines = [line for line in part.text.splitlines() if line.strip()]
+    text, most = ("\n" if part.name == "+ memories" else " ").join(lines), CLIPPED[part.name]
+    return text if len(text) <= most else f"{text[:most].rsplit(maxsplit=1)[0]} …"
 
 
 def _counted(frames: Mapping[str, int]) -> str:

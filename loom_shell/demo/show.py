@@ -12,11 +12,13 @@ import httpx2
 from loom_shell.demo import conversation
 from loom_shell.demo.compare import differences
 from loom_shell.demo.conversation import Call, Outcome, Wanted
-from loom_shell.demo.places import places
+from loom_shell.demo.home import PROFILE
+from loom_shell.demo.places import parts
 from loom_shell.demo.screen import Report, Screen
 from loom_shell.demo.stage import DemoFailed, Stage, stage
-from loom_shell.demo.tap import Passed, Tap
+from loom_shell.demo.tap import Instead, Passed, Tap
 from loom_shell.demo.turns import turns
+from loom_shell.demo.woven import Woven, cache_of, fault
 
 END_SECONDS = 2.5
 """Kept back from the deadline for ending what was started."""
@@ -29,12 +31,13 @@ async def show(screen: Screen, pace: float, seconds: float) -> None:
             async with stage(pace) as playing:
                 await _play(screen, playing)
     except TimeoutError:
-        raise DemoFailed(f"not done after {seconds:g} seconds; is this machine very busy?") from None
+        raise DemoFailed("it was not done in time; is this machine very busy?") from None
 
 
 async def _play(screen: Screen, playing: Stage) -> None:
     began = time.monotonic()
     screen.opened(anthropic.__version__, playing.loom, playing.behind.origin)
+    screen.lacks(playing.troubles)
     async with _Caller(playing.loom) as through, _Caller(playing.twin.origin) as direct:
         asking = _Asking(screen, playing, through, direct)
         prompt = conversation.opening()
@@ -46,8 +49,18 @@ async def _play(screen: Screen, playing: Stage) -> None:
         await asking.ask(conversation.again(more, "A refusal, passed on to the letter", Wanted.REFUSAL))
         await asking.ask(conversation.again(more, "An upstream that breaks in mid-stream", Wanted.BREAK))
         screen.followed(await turns(playing.loom, conversation.SESSION))
-        screen.woven(asking.edits, places(conversation.SYSTEM, more.messages))
-        screen.closed(through.tap.passed, time.monotonic() - began)
+        await _weave(screen, asking)
+        screen.closed(through.tap.passed, len(asking.woven), time.monotonic() - began)
+
+
+async def _weave(screen: Screen, asking: "_Asking") -> None:
+    """The conversation once more, from a profile, and what that has changed."""
+    screen.headed("The same conversation, from a profile")
+    prompt = conversation.opening("The prompt, and who speaks", PROFILE)
+    results = conversation.results(prompt, await asking.ask(prompt))
+    await asking.ask(results)
+    await asking.ask(conversation.again(results, "The same once more", results.wanted))
+    screen.woven(asking.woven)
 
 
 class _Caller:
@@ -57,7 +70,8 @@ class _Caller:
         self.watch: Callable[[Passed], None] = lambda _: None
         """Is told what passes, as it passes."""
 
-        self.tap = Tap(httpx2.AsyncHTTPTransport(trust_env=False), self._news)
+        self.instead = Instead(httpx2.AsyncHTTPTransport(trust_env=False))
+        self.tap = Tap(self.instead, self._news)
         self.client = conversation.caller(origin, self.tap)
 
     def _news(self, passed: Passed) -> None:
@@ -73,14 +87,17 @@ class _Caller:
 
 
 class _Asking:
-    """Makes each call twice, through the Loom and directly, and shows the first."""
+    """Makes each call twice, through the Loom and directly, and shows the first.
+
+    What the Loom wove into a call, the direct one has in it as well: then their answers must be the same.
+    """
 
     def __init__(self, screen: Screen, playing: Stage, through: _Caller, direct: _Caller) -> None:
         self._screen, self._playing = screen, playing
         self._through, self._direct = through, direct
         self._count = 0
-        self.edits = 0
-        """Requests that reached upstream with another body than the client wrote."""
+        self.woven: list[Woven] = []
+        """Each request that was woven into."""
 
     async def ask(self, call: Call) -> Outcome:
         place, playing = self._count, self._playing
@@ -89,13 +106,25 @@ class _Asking:
             self._through.watch = watch.passing
             got = await conversation.perform(self._through.client, call, watch.text)
         conversation.expect(self._count, call, got)
+        passed, behind = self._through.tap.passed[place], playing.behind.requests[place]
+        found = parts(passed.up, behind.body) if call.profile else ()
+        self._direct.instead.body = behind.body if call.profile else None
         await conversation.perform(self._direct.client, call, lambda _: None)
-        passed, twin = self._through.tap.passed[place], self._direct.tap.passed[place]
-        behind, beside = playing.behind.requests[place], playing.twin.requests[place]
-        self.edits += behind.body != passed.up
-        if found := differences(passed, twin, behind, beside):
+        differing = differences(
+            passed, self._direct.tap.passed[place], behind, playing.twin.requests[place], found
+        )
+        if differing:
             raise DemoFailed(
-                f"request {self._count} differs from the same call made directly: {', '.join(found)}"
+                f"request {self._count} differs from the same call made directly: {', '.join(differing)}"
             )
-        self._screen.finished(Report(self._count, call, got, passed, await playing.logged(place)))
+        line = await playing.logged(place)
+        if call.profile:
+            self._keep(Woven(self._count, passed.up, behind.body, found, cache_of(line)))
+        self._screen.finished(Report(self._count, call, got, passed, line, found))
         return got
+
+    def _keep(self, woven: Woven) -> None:
+        """Raises `DemoFailed` unless something was woven, and upstream's cache kept what it had."""
+        if why := fault(woven, self.woven):
+            raise DemoFailed(f"request {woven.number} {why}")
+        self.woven.append(woven)

@@ -19,6 +19,7 @@ import msgspec
 from attrs import define, field
 
 import loom_shell
+from loom_shell.demo.home import furnished
 from loom_shell.simulator import SCENARIOS, Scenario, Simulator
 from loom_shell.simulator.replies import Asked
 from loom_shell.simulator.steps import Script, Wait
@@ -26,6 +27,8 @@ from loom_shell.simulator.steps import Script, Wait
 START_SECONDS = 8.0
 STOP_SECONDS = 1.5
 LOG_SECONDS = 3.0
+STORE_SECONDS = "2"
+"""More than is ever waited for the store elsewhere: a busy machine is to show what others show."""
 _ADDRESS = re.compile(rb"ANTHROPIC_BASE_URL=(http://127\.0\.0\.1:\d+)")
 
 
@@ -41,6 +44,9 @@ class Stage:
     twin: Simulator
     loom: str
     """The Loom's own origin."""
+
+    troubles: tuple[str, ...] = ()
+    """What the Loom's home lacks, a line for each."""
 
     lines: list[Mapping[str, object]] = field(factory=list)
     """The Loom's log lines so far, one for each exchange."""
@@ -75,17 +81,19 @@ async def stage(pace: float) -> AsyncIterator[Stage]:
     """Everything on free loopback ports, and gone with the block. Raises `DemoFailed`."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="loom-demo-"))
+        home = Path(folder, "loom")
+        troubles = await stack.enter_async_context(furnished(home))
         behind = await stack.enter_async_context(Simulator(watchable(pace)))
         twin = await stack.enter_async_context(Simulator(watchable(0.0)))
-        process = await stack.enter_async_context(_serving(behind.origin, folder))
-        playing = Stage(behind, twin, await _address(process))
+        process = await stack.enter_async_context(_serving(behind.origin, home))
+        playing = Stage(behind, twin, await _address(process), troubles)
         reading = asyncio.get_running_loop().create_task(_read_log(process, playing))
         stack.callback(reading.cancel)
         yield playing
 
 
 @asynccontextmanager
-async def _serving(upstream: str, folder: str) -> AsyncIterator[Process]:
+async def _serving(upstream: str, home: Path) -> AsyncIterator[Process]:
     flags = [
         "--host",
         "127.0.0.1",
@@ -97,7 +105,12 @@ async def _serving(upstream: str, folder: str) -> AsyncIterator[Process]:
         "json",
         "--drain-seconds",
         "1",
+        "--home",
+        str(home),
+        "--redis-deadline-seconds",
+        STORE_SECONDS,
     ]
+    folder = str(home.parent)
     own = {"HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": folder}
     try:
         process = await asyncio.create_subprocess_exec(

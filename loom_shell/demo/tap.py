@@ -65,6 +65,29 @@ class Tap(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class Instead(httpx2.AsyncBaseTransport):
+    """Sends `body`, unless it is None, in the place of what it is given: what the Loom made of a request."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self.body: bytes | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.body is not None:
+            length = str(len(self.body)).encode()
+            lines = [
+                (name, length if name.lower() == b"content-length" else value)
+                for name, value in request.headers.raw
+            ]
+            request = httpx2.Request(
+                request.method, request.url, headers=lines, content=self.body, extensions=request.extensions
+            )
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class _Stream(httpx2.AsyncByteStream):
     """The answer's body as it comes: kept, and passed on in the same pieces."""
 

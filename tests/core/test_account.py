@@ -3,10 +3,7 @@ from msgspec.structs import replace as evolve
 
 from loom_core.account import (
     MAX_LEAD,
-    MAX_ROOTS,
-    MAX_SYSTEMS,
     MAX_TOOLS,
-    Past,
     Turn,
     begun,
     has_other_prompt,
@@ -19,6 +16,7 @@ from loom_core.actions import ExportSpan
 from loom_core.call import Call, ToolResult
 from loom_core.events import CallBegan, CallEnded
 from loom_core.metadata import Metadata
+from loom_core.past import Past
 from loom_core.rules import Content
 from loom_core.trace import Traceparent
 from loom_core.values import ExchangeKey, TurnKey
@@ -120,12 +118,8 @@ def test_answers_add_up() -> None:
     assert not with_seen(turn, CallEnded(AT, EXCHANGE, None, ok=True, failure="")).stop_reason
 
 
-def test_what_is_kept_is_bounded() -> None:
-    past, turn = PAST, new(call())
-    for number in range(100):
-        past = past.with_root(f"{number}").with_call(call(system_hash=f"{number}"))
-    assert (len(past.roots), past.roots[-1], len(past.systems)) == (MAX_ROOTS, "99", MAX_SYSTEMS)
-    assert PAST.with_call(call(system_hash="")).systems == frozenset()
+def test_the_tools_that_are_followed_are_bounded() -> None:
+    turn = new(call())
     many = asks(*(f"t{number}" for number in range(MAX_TOOLS + 1)))
     assert len(with_seen(turn, CallEnded(AT, EXCHANGE, many, ok=True, failure="")).tools) == MAX_TOOLS
 

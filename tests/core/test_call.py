@@ -8,6 +8,8 @@ from loom_core.call import MAX_RESULT, Call, CallKind, ToolResult, read, turn_ke
 from loom_core.metadata import Metadata
 from loom_core.trace import Traceparent
 from loom_core.values import ExchangeKey, Headers, TurnKey
+from tests.support import conversations
+from tests.support.behind import first
 
 PATH = b"/v1/messages"
 EXCHANGE = ExchangeKey("x-1")
@@ -193,3 +195,19 @@ def test_no_json_raises(asked: object) -> None:
 @given(st.binary(max_size=40))
 def test_no_bytes_raise(body: bytes) -> None:
     assert read(PATH, (), body, None).results == ()
+
+
+@given(
+    conversations.conversations(),
+    conversations.sent,
+    st.integers(1, 12),
+    st.sampled_from([None, Metadata(prompt_id="p", prompt="typed")]),
+)
+@pytest.mark.spec("turn.call-new")
+def test_what_is_behind_changes_nothing(
+    messages: list[conversations.Message], how: conversations.Sent, count: int, metadata: Metadata | None
+) -> None:
+    half = [conversations.prompt("\ud800")] if how.ascii else []
+    request, headers = conversations.body([*half, *messages, *half], how), ()
+    whole = read(PATH, headers, request, metadata)
+    assert read(PATH, headers, request, metadata, first(request, count)) == whole

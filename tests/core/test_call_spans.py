@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as evolve
 
-from loom_core.call_spans import call_spans, chat_span, request_ids, request_span
+from loom_core.call_spans import call_spans, chat_span, request_ids, request_span, weave_span
 from loom_core.facts import CallFacts
 from loom_core.message import Block, Seen
+from loom_core.miss import Miss
 from loom_core.redaction import MAX_VALUE
 from loom_core.rules import SECOND, Content
 from loom_core.trace import SpanRecord
+from loom_core.woven import WovenIn
 from tests.support.facts import AT, HEADERS, JOINED, ROOT, SESSION, TRACE, asked, body, call_facts
 
 SECRET = "sk-ant-api03-Abcdefgh1234567890"
@@ -299,3 +301,77 @@ def test_spans_are_a_pure_total_function_of_the_facts(
     for span in spans:
         assert 0 <= span.start <= span.end < 2**63
         repr(span).encode()
+
+
+# Who broke the cache
+
+
+@pytest.mark.spec("miss.shown")
+def test_a_miss_of_the_cache_is_told_with_its_cause() -> None:
+    missed = Miss("system", "system block 2 changed (client)", 40_000)
+    told = dict(both(call_facts(miss=missed))[1].attributes)
+    assert told["loom.cache.miss"] == "system block 2 changed (client)"
+    assert (told["loom.cache.miss_cause"], told["loom.cache.miss_tokens"]) == ("system", 40_000)
+    assert not [name for name, _ in both(call_facts())[1].attributes if name.startswith("loom.cache.")]
+    secret = evolve(missed, words=f"tool {SECRET} changed (client)")
+    assert SECRET not in repr(both(call_facts(miss=secret)))
+
+
+# ------------------------------------------------------------------ weaving
+
+WOVEN = WovenIn(
+    "ann",
+    AT + SECOND // 8,
+    AT + SECOND // 4,
+    identity=30,
+    sticky=12,
+    ephemeral=4,
+    anchors=3,
+    replayed=1,
+    memories=2,
+    decided="woven",
+    recall="answered",
+)
+
+
+@pytest.mark.spec("weave.span", "spans.tree")
+def test_what_was_woven_is_a_span_below_its_request() -> None:
+    request, span, chat = call_spans(call_facts(woven=WOVEN))
+    assert (span.name, span.kind, span.error) == ("loom.weave", "internal", "")
+    assert (span.trace_id, span.parent_id) == (TRACE, request.span_id)
+    assert span.span_id not in {request.span_id, chat.span_id}
+    assert (span.start, span.end) == (AT + SECOND // 8, AT + SECOND // 4)
+    assert span.attributes[:2] == (("openinference.span.kind", "CHAIN"), ("session.id", SESSION))
+    assert dict(span.attributes[2:]) == {
+        "loom.profile": "ann",
+        "loom.weave.outcome": "woven",
+        "loom.weave.tokens.identity": 30,
+        "loom.weave.tokens.sticky": 12,
+        "loom.weave.tokens.ephemeral": 4,
+        "loom.weave.anchors": 3,
+        "loom.weave.ledger_hits": 1,
+        "loom.weave.memories": 2,
+        "loom.weave.recall": "answered",
+    }
+
+
+@pytest.mark.spec("weave.span", "weave.unwoven")
+def test_a_request_nothing_could_be_woven_into_has_a_span_in_error() -> None:
+    assert weave_span(call_facts()) is None
+    slow = weave_span(call_facts(woven=evolve(WOVEN, trouble="the store: slow")))
+    unwoven = weave_span(call_facts(woven=evolve(WOVEN, trouble="the store: slow", missing="store")))
+    assert slow is not None
+    assert unwoven is not None
+    assert (slow.error, unwoven.error) == ("", "the store: slow")
+    told = dict(unwoven.attributes)
+    assert (told["loom.weave.outcome"], told["loom.weave.trouble"]) == ("unwoven", "the store: slow")
+
+
+@pytest.mark.spec("weave.span", "spans.redaction", "spans.content")
+def test_no_words_that_were_woven_are_in_the_span() -> None:
+    span = weave_span(call_facts(Content.OFF, woven=evolve(WOVEN, trouble=SECRET, profile=SECRET)))
+    assert span is not None
+    assert SECRET not in repr(span)
+    without = weave_span(call_facts(call=None, joined=None, woven=WOVEN))
+    assert without is not None
+    assert without.trace_id

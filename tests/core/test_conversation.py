@@ -17,8 +17,11 @@ from loom_core.conversation import (
     plain,
     read,
     without_content,
+    words,
 )
 from loom_core.message import Block, Seen
+from tests.support import conversations
+from tests.support.behind import first
 from tests.support.facts import SEEN, SYSTEM, TOOLS, body
 
 HELLO = {"role": "user", "content": "hello"}
@@ -180,3 +183,32 @@ def test_without_content_no_word_is_left() -> None:
         ("text", "", "", ""),
         ("tool_call", "Bash", "", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"type": "text", "text": " a\nb "}, " a\nb "),
+        ({"type": "thinking", "thinking": "hm", "signature": "s"}, "hm"),
+        ({"type": "tool_use", "id": "t", "name": "Bash", "input": {"c": "ls"}}, 'Bash {"c":"ls"}'),
+        ({"type": "tool_result", "tool_use_id": "t", "content": "done"}, "done"),
+        ({"type": "tool_result", "content": [{"type": "text", "text": it} for it in "ab"]}, "a\n\nb"),
+        ({"type": "unheard-of", "a": 1}, '{"type":"unheard-of","a":1}'),
+        ("said", "said"),
+        (None, ""),
+        (5, "5"),
+    ],
+)
+@pytest.mark.spec("woven.view")
+def test_a_block_in_words(block: object, told: str) -> None:
+    assert words(block) == told
+
+
+@given(conversations.conversations(), conversations.sent, st.integers(1, 12), st.integers(0, 14))
+@pytest.mark.spec("turn.call-new", "spans.linear")
+def test_what_is_behind_changes_nothing(
+    messages: list[conversations.Message], how: conversations.Sent, count: int, shown: int
+) -> None:
+    half = [conversations.prompt("\ud800")] if how.ascii else []
+    request = conversations.body([*half, *messages, *half], how)
+    assert read(request, shown, first(request, count)) == read(request, shown)

@@ -14,15 +14,20 @@ from loom_core.actions import (
     EndUpstreamRequest,
     LogExchange,
     Note,
+    Remember,
     SendChunk,
     SendHead,
     SendUpstream,
     SendUpstreamChunk,
+    SetTimer,
     Tell,
 )
 from loom_core.events import (
     ClientGone,
+    DecisionsMade,
     Event,
+    LookupsAnswered,
+    MemoriesRecalled,
     ObservationDue,
     RequestChunkReceived,
     RequestEnded,
@@ -36,6 +41,7 @@ from loom_core.events import (
 )
 from loom_core.exchange import (
     AwaitingHead,
+    Composing,
     Concluding,
     Finished,
     Idle,
@@ -46,6 +52,7 @@ from loom_core.message import Block
 from loom_core.observer import FOLD_AT, fold
 from loom_core.outgoing import order
 from loom_core.values import Admission, Cause
+from loom_core.weaving import Answered
 from tests.support import samples
 from tests.support.dialogue import (
     FRAMES,
@@ -66,6 +73,8 @@ from tests.support.dialogue import (
     uploading,
 )
 from tests.support.samples import AT, KEY, SSE_HEAD, asked
+from tests.support.weaving import WHOSE, Sources, asks, begun, request, rules, through, up
+from tests.support.weaving import sent as told_by_client
 
 # ------------------------------------------------------------------ one request, one answer
 
@@ -319,6 +328,9 @@ GOING = {ClientGone, ShutdownRequested}
 FITS: dict[str, set[type[Event]]] = {
     "Idle": GOING | {RequestReceived},
     "Receiving": GOING | FROM_THE_CLIENT,
+    "Composing (looking up)": GOING | {LookupsAnswered},
+    "Composing (recalling)": GOING | {MemoriesRecalled},
+    "Composing (deciding)": GOING | {DecisionsMade},
     "AwaitingHead": GOING | {UpstreamHeadReceived, UpstreamFailed},
     "AwaitingHead (body streams up)": GOING | FROM_THE_CLIENT | {UpstreamHeadReceived, UpstreamFailed},
     "BackingOff": GOING | {TimerFired},
@@ -336,10 +348,10 @@ STRANGE = [
 @pytest.mark.spec("exchange.bad-order")
 def test_an_event_out_of_order_changes_nothing_and_is_noted(name: str, label: str) -> None:
     state, event = samples.states()[name], samples.events()[label]
-    assert loom.step(KEY, state, event) == (
-        state,
-        (Note(f"invalid transition: {label} in {type(state).__name__}"),),
-    )
+    where = type(state).__name__
+    if isinstance(state, Composing) and isinstance(event, Answered):
+        where = f"Composing ({type(state.weaving).__name__})"
+    assert loom.step(KEY, state, event) == (state, (Note(f"invalid transition: {label} in {where}"),))
 
 
 @pytest.mark.parametrize("label", samples.events())
@@ -374,6 +386,61 @@ def test_the_record_of_no_ending_tells_a_secret() -> None:
             lines = [action for action in actions if isinstance(action, LogExchange)]
             assert all("s3cret" not in repr(line) for line in lines)
         assert isinstance(state, Finished)
+
+
+# ------------------------------------------------------------------ weaving
+
+
+@pytest.mark.parametrize("answers", [0, 1, 2], ids=["looking up", "recalling", "deciding"])
+@pytest.mark.spec("weave.gone", "exchange.client-gone", "exchange.shutdown")
+def test_what_ends_while_it_is_woven_never_reaches_upstream(answers: int) -> None:
+    def composing() -> Dialogue:
+        story, sources = begun(told_by_client()), Sources()
+        for _ in range(answers):
+            story = story << type(asks(story)) >> sources.answer(asks(story))
+        return story << type(asks(story))
+
+    gone = composing() >> ClientGone(AT + MS) << AbortUpstream() << LogExchange
+    late = [samples.events()[it] for it in ("LookupsAnswered", "MemoriesRecalled", "DecisionsMade")]
+    for event in late:
+        gone = gone >> event
+    assert gone.ends(Finished).record.outcome == "client gone"
+    down = answered_here(composing() >> ShutdownRequested(AT) << AbortUpstream(), errors.SHUTTING_DOWN)
+    assert (down << LogExchange).ends(Finished).record.attempts == 0
+    assert not [*gone.of(SendUpstream), *down.of(SendUpstream)]
+
+
+@pytest.mark.spec("weave.told", "weave.owed", "weave.length")
+def test_a_woven_request_has_its_own_length_and_its_answer_says_what_was_woven() -> None:
+    lengths = ((b"content-length", b"%d" % len(told_by_client())),)
+    story = through(Sources(), told_by_client(), request((*WHOSE, *lengths)))
+    (order_,) = story.of(SendUpstream)
+    assert order_.headers[-1] == (b"content-length", b"%d" % len(up(story)))
+    assert [name for name, _ in order_.headers].count(b"content-length") == 1
+    assert isinstance(story.state, AwaitingHead)
+    taken = story.state.taken
+    assert taken.woven is not None
+    told = ((b"x-loom-exchange", KEY.id.encode()), (b"x-loom-woven", taken.woven.told.encode()))
+    story = story >> head(200, JSON_HEAD) << SendHead(200, (*JSON_HEAD, *told))
+    story = story >> UpstreamEnded(AT) << EndResponse() << Remember << LogExchange
+    assert story.ends(Finished).of(Remember) == [taken.owed]
+    assert story.record.woven == taken.woven
+
+
+@pytest.mark.spec("weave.length", "retry.attempts")
+def test_a_second_attempt_sends_the_same_woven_bytes_and_notes_nothing_again() -> None:
+    away = Sources(is_read=False, trouble="the store: slow")
+    for sources in (Sources(), away):
+        story = through(sources, told_by_client(), request())
+        story = story >> failed(Cause.STALE) << SetTimer >> fired(AT) << SendUpstream
+        first, second = story.of(SendUpstream)
+        assert evolve(second, attempt=1) == first
+
+
+@pytest.mark.spec("weave.told")
+def test_the_client_is_told_nothing_where_headers_are_switched_off() -> None:
+    quiet = through(Sources(), told_by_client(), request(of=rules(tells=False)))
+    (quiet >> head(200, JSON_HEAD) << SendHead(200, JSON_HEAD)).ends(Streaming)
 
 
 def test_a_body_is_received_before_an_attempt_is_made() -> None:

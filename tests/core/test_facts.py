@@ -15,3 +15,7 @@ def test_content_is_full_unless_told() -> None:
     for facts in (tool_facts(), turn_facts()):
         assert isinstance(facts, ToolFacts | TurnFacts)
         assert facts.content is Content.FULL
+
+
+def test_of_a_miss_nothing_is_known_unless_told() -> None:
+    assert CallFacts(asked(), 1, "client gone").miss is None

@@ -17,9 +17,10 @@ from loom_core.actions import (
 from loom_core.errors import Refusal, too_large, upstream_failed
 from loom_core.events import ClientGone, RequestEnded, RequestReceived
 from loom_core.exchange import AwaitingHead, Finished
-from loom_core.outgoing import order, path_of, refusal, streams_up
-from loom_core.rules import Rules
+from loom_core.outgoing import order, path_of, refusal, streams_up, taken_whole, told_to_client
+from loom_core.rules import Rules, WeaveRules
 from loom_core.values import Admission, Cause, Headers, Request
+from loom_core.woven import WovenIn
 from tests.support.dialogue import (
     MS,
     PROBE,
@@ -32,7 +33,7 @@ from tests.support.dialogue import (
     head,
     uploading,
 )
-from tests.support.samples import AT, SSE_HEAD, asked
+from tests.support.samples import AT, KEY, SSE_HEAD, asked
 
 CHUNKED = ((b"Transfer-Encoding", b"chunked"),)
 
@@ -193,6 +194,34 @@ def test_any_request_is_refused_or_ordered_as_it_came(
     assert refused is None or refused.status in {400, 401, 413}
     sent = order(request, 1, body)
     assert (sent.method, sent.target, sent.body) == (method, target, body)
+
+
+# ------------------------------------------------------------------ what was woven in
+
+
+@pytest.mark.parametrize(
+    "headers", [sized(b"9"), CHUNKED, (), (*sized(b"9"), (b"content-length", b"9"))], ids=repr
+)
+@pytest.mark.spec("weave.length")
+def test_an_edited_body_goes_up_with_exactly_its_own_length(headers: Headers) -> None:
+    sent = order(asked(headers=(*headers, (b"x", b"1"))), 1, b"{}", edited=True)
+    assert sent.headers == ((b"x", b"1"), (b"content-length", b"2"))
+
+
+@pytest.mark.spec("weave.told", "weave.unwoven")
+def test_only_a_woven_request_is_told_of_and_one_that_could_not_be_is_noted_too() -> None:
+    taken = taken_whole(asked(), b"{}")
+    assert (told_to_client(KEY, taken), taken.notes, taken.is_edited) == ((), (), False)
+    woven = evolve(taken, woven=WovenIn("ann", AT, AT, identity=3))
+    exchange = (b"x-loom-exchange", b"x-sample")
+    assert told_to_client(KEY, woven) == (exchange, (b"x-loom-woven", b"identity=3,sticky=0,tokens=3"))
+    assert woven.notes == ()
+    away = evolve(taken, woven=WovenIn("ann", AT, AT, trouble="the store: slow", missing="store"))
+    value = b"identity=0,sticky=0,tokens=0,missing=store"
+    assert told_to_client(KEY, away) == (exchange, (b"x-loom-woven", value))
+    assert away.notes == ("nothing was woven in for profile ann: the store: slow",)
+    quiet = evolve(woven, asked=asked(rules=Rules(weaving=WeaveRules(tells=False))))
+    assert told_to_client(KEY, quiet) == ()
 
 
 # ------------------------------------------------------------------ stories: what the Loom refuses

@@ -94,6 +94,23 @@ def test_what_was_redacted_stays_as_it_is(parts: list[str]) -> None:
     assert redacted(once) == once
 
 
+MARKS = [mark for pattern in PATTERNS for mark in pattern.marks]
+
+
+@pytest.mark.spec("spans.redaction")
+@given(
+    st.lists(st.one_of(st.sampled_from([*SECRETS, *NAMED, *MARKS]), st.text(max_size=30)), max_size=6).map(
+        " ".join
+    )
+)
+def test_no_text_is_passed_over_that_a_pattern_matches(text: str) -> None:
+    searched = text
+    for pattern in PATTERNS:
+        searched = pattern.expression.sub(rf"\1[redacted: {pattern.name}]", searched)
+    assert redacted(text) == redacted(text) == searched
+    assert exported(text) == exported(text) == searched.encode("utf-8", "replace").decode()
+
+
 def test_a_match_of_a_pattern_always_holds_one_of_its_marks() -> None:
     for text in [*SECRETS, *NAMED]:
         for pattern in PATTERNS:

@@ -247,7 +247,9 @@ def test_a_failure_no_client_can_see_is_tried_again_unless_only_one_attempt_is_a
     (answered_here(awaiting(once) >> failed(cause), upstream_failed(cause, 1)) << LogExchange).ends(Finished)
 
 
-@pytest.mark.parametrize("cause", set(Cause) - RETRIED, ids=lambda cause: cause.name)
+@pytest.mark.parametrize(
+    "cause", [cause for cause in Cause if cause not in RETRIED], ids=lambda cause: cause.name
+)
 @pytest.mark.spec("retry.final", "errors.gateway", "errors.timeout", "errors.discreet")
 def test_any_other_failure_is_told_at_once_without_its_detail(cause: Cause) -> None:
     story = (
@@ -288,7 +290,9 @@ def test_an_upload_of_which_nothing_went_out_is_tried_again_with_all_of_it() -> 
     assert (story.record.attempts, story.record.received) == (2, 6)
 
 
-@pytest.mark.parametrize("cause", list(RETRIED), ids=lambda cause: cause.name)
+@pytest.mark.parametrize(
+    "cause", [cause for cause in Cause if cause in RETRIED], ids=lambda cause: cause.name
+)
 @pytest.mark.spec("retry.streamed")
 def test_an_upload_of_which_a_part_went_out_is_not_tried_again(cause: Cause) -> None:
     story = uploading() >> failed(cause, replayable=False)

@@ -1,15 +1,16 @@
 import pytest
 from msgspec.structs import replace as evolve
 
-from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Tell
+from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Remember, Tell
+from loom_core.cutting import Found
 from loom_core.events import CallBegan, CallEnded, RequestReceived, TurnJoined
-from loom_core.metadata import Found
 from loom_core.observer import Observed, add, fold, observe
 from loom_core.outgoing import Taken
 from loom_core.rules import SECOND, Content, Rules, Tracing
 from loom_core.telling import Ended, Told, begin, is_call, log_line, over, with_answer
 from loom_core.values import Admission, ExchangeKey, Headers, Request, TurnKey
 from loom_core.wire import Edit
+from loom_core.woven import WovenIn
 
 AT = 1_700_000_000 * SECOND
 KEY = ExchangeKey("x-1")
@@ -254,3 +255,82 @@ def test_the_turns_answer_is_kept_and_comes_to_nothing_where_no_call_was_told() 
     assert answered is not None
     assert (answered.call, answered.joined) == (told.call, JOINED)
     assert with_answer(None, JOINED) is None
+
+
+# Who broke the cache
+
+
+def cached(read: int, written: int) -> Observed:
+    figures = b'"cache_read_input_tokens":%d,"cache_creation_input_tokens":%d}' % (read, written)
+    return seen(body=MESSAGE.replace(b'"cache_read_input_tokens":30}', figures))
+
+
+def misses(actions: tuple[Action, ...]) -> object:
+    chat = next(it.span for it in actions if isinstance(it, ExportSpan) and it.span.name.startswith("chat"))
+    return dict(chat.attributes).get("loom.cache.miss")
+
+
+@pytest.mark.spec("miss.shown", "miss.expected", "miss.kin")
+def test_a_call_that_read_less_than_the_one_before_had_cached_says_why() -> None:
+    marked = BODY.replace(b'"Hi."', b'[{"type":"text","text":"Hi.","cache_control":{"type":"ephemeral"}}]')
+    first = over(KEY, ended(taken(body=marked), observed=cached(0, 9_000)))
+    shape = news(first).shape
+    assert shape is not None
+    assert (shape.cached, shape.sent_at, shape.head_at) == (9_000, AT + SECOND, AT + 2 * SECOND)
+    joined, later = evolve(JOINED, before=(shape,)), {"sent_at": AT + 3 * SECOND}
+    second = over(KEY, ended(taken(body=marked), joined, observed=cached(9_000, 0), **later))
+    assert [misses(it) for it in (first, second)] == [None, None]
+    third = over(KEY, ended(taken(body=marked), joined, observed=cached(0, 9_000), **later))
+    assert misses(third) == "nothing in the request differs: expired or dropped at upstream"
+    aside = ended(taken(body=marked), evolve(joined, index=0), observed=cached(0, 9_000), **later)
+    alone = ended(taken(body=marked), None, observed=cached(0, 9_000), **later)
+    for actions in (over(KEY, aside), over(KEY, alone)):
+        assert misses(actions) is None
+        assert news(actions).shape is None
+
+
+WOVEN = WovenIn("ann", AT, AT + SECOND // 4, identity=30, sticky=12, replayed=1, decided="woven")
+
+
+@pytest.mark.spec("weave.figures")
+def test_a_weaving_is_counted_with_its_time_and_tokens() -> None:
+    found = measured(over(KEY, ended(evolve(taken(), woven=WOVEN))))
+    labels = (("what", "request"), ("outcome", "woven"))
+    assert found["loom.weave.runs", labels] == 1
+    assert found["loom.weave.duration", labels] == 0.25
+    tokens = {labels: value for (name, labels), value in found.items() if name == "loom.weave.tokens"}
+    assert tokens == {(("what", "identity"),): 30, (("what", "sticky"),): 12}
+    assert found["loom.rewrites", (("kind", "weave"),)] == 1
+
+
+@pytest.mark.spec("weave.figures", "weave.unwoven")
+def test_a_request_nothing_could_be_woven_into_is_counted_as_that_and_as_no_rewrite() -> None:
+    unwoven = WovenIn("ann", AT, AT, trouble="the store: slow", missing="store")
+    found = measured(over(KEY, ended(evolve(taken(), woven=unwoven))))
+    assert found["loom.weave.runs", (("what", "request"), ("outcome", "unwoven"))] == 1
+    names = {name for name, _ in found}
+    assert names.isdisjoint({"loom.weave.tokens", "loom.rewrites"})
+    assert not [name for name, _ in measured(over(KEY, ended())) if name.startswith("loom.weave.")]
+
+
+@pytest.mark.spec("weave.owed")
+def test_what_is_owed_to_the_ledger_comes_first_also_with_telling_off() -> None:
+    owed = Remember("scope", (("source", "ann"),))
+    for request_ in (asked(), asked(tells=False)):
+        actions = over(KEY, ended(evolve(taken(request_), owed=owed, woven=WOVEN)))
+        assert actions[0] == owed
+        assert kinds(actions).count("Remember") == 1
+        assert isinstance(actions[-1], LogExchange)
+        assert actions[-1].woven == WOVEN
+
+
+@pytest.mark.spec("weave.span", "tracing.told")
+def test_a_woven_call_has_a_span_between_its_request_and_its_answer() -> None:
+    actions = over(KEY, ended(evolve(taken(), woven=WOVEN)))
+    names = [action.span.name for action in actions if isinstance(action, ExportSpan)]
+    assert names == ["loom: POST /v1/messages", "loom.weave", "chat m-1"]
+
+
+def test_a_call_that_was_read_for_weaving_is_not_read_again() -> None:
+    said = evolve(begin(KEY, taken())[0].call, prompt="as it was typed")
+    assert begin(KEY, evolve(taken(), call=said))[0].call is said

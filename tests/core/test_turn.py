@@ -20,6 +20,7 @@ from loom_core.events import (
     TurnAbove,
 )
 from loom_core.rules import SECOND, Content
+from loom_core.shape import KEY, Shape
 from loom_core.turn import (
     CallingModel,
     ExecutingTools,
@@ -500,3 +501,18 @@ def test_a_call_that_offers_no_tool_is_none_of_a_loop_that_does() -> None:
     assert story.outcomes == ["complete"]
     assert story.begins("late", call("text:A title?"), after=12).is_now(WaitingForUser)
     assert story.place("late").trace_id == ""
+
+
+@pytest.mark.spec("miss.expected", "miss.kin")
+def test_a_call_is_told_what_the_ones_before_it_were() -> None:
+    shape = Shape("m", b"", (), 0, b"k" * KEY, b"\2", None, cached=1_000)
+    story = Turns().begins("x1", P1)
+    story.tell(CallEnded(AT, ExchangeKey("x1"), says("Yes."), ok=True, failure="", shape=shape))
+    story.begins("x2", P1, after=1).begins("x3", call(kind=CallKind.AUXILIARY), after=2)
+    assert [story.place(name).before for name in ("x1", "x2", "x3")] == [(), (shape,), ()]
+    # One that was of an earlier turn counts, and so does one that ended without telling.
+    story.begins("x4", P2, after=3).ends("x4", says("Yes."), after=4)
+    later = evolve(shape, cached=2_000)
+    story.tell(CallEnded(AT, ExchangeKey("x2"), says("Yes."), ok=True, failure="", shape=later))
+    story.hook("Stop", after=5, prompt_id="p2")
+    assert story.begins("x5", call("prompt:p3"), after=6).place("x5").before == (later,)

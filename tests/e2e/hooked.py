@@ -43,13 +43,13 @@ class Hooked:
         with tempfile.TemporaryDirectory(prefix="loom-e2e-") as folder:
             async with stage(SCENARIOS["ok"], Path(folder) / "loom") as it:
                 home = Path(folder) / "home"
-                say(await _installed(client, home, it.front.port))
+                say(await installed_hooks(client, home, it.front.port))
                 session = ""
                 for number, prompt in enumerate(self.prompts):
                     further = ((), ("--continue",), ("--resume", session))[number]
                     async with running(client.program, prompt, it.front.port, home, *further) as process:
                         ended_well(await process.finished())
-                    session = session or _session(it.front.exchanges)
+                    session = session or session_of(it.front.exchanges)
                     if not number:
                         say(tools_ran(it.front.exchanges, self.outputs))
                 turns = await _turns(it, len(self.prompts))
@@ -63,14 +63,14 @@ def _version(client: Installed) -> tuple[int, ...]:
     return tuple(int(part) for part in client.version.split("-")[0].split("."))
 
 
-async def _installed(client: Installed, home: Path, port: int) -> str:
+async def installed_hooks(client: Installed, home: Path, port: int, *more: str) -> str:
     """Run `loom install` as a user does; which hooks it wrote."""
     settings = home / ".claude"
     settings.mkdir(parents=True)
     path = f"{client.program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "loom_shell", "install"),
-        *("--claude-dir", str(settings), "--url", f"http://127.0.0.1:{port}"),
+        *("--claude-dir", str(settings), "--url", f"http://127.0.0.1:{port}", *more),
         env={"HOME": str(home), "PATH": path, "TERM": "dumb"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -91,7 +91,7 @@ def _messages(exchanges: list[Exchange]) -> list[Exchange]:
     return [it for it in exchanges if it.request.path == b"/v1/messages"]
 
 
-def _session(front: list[Exchange]) -> str:
+def session_of(front: list[Exchange]) -> str:
     """The id of the session, as the client's hook put it into the conversation."""
     for exchange in front:
         before, found, after = exchange.request.body.partition(rb"\"session_id\":\"")

@@ -16,6 +16,7 @@ from tests.e2e.hooked import Hooked
 from tests.e2e.http1 import Message
 from tests.e2e.stage import Stage, Wrong, stage
 from tests.e2e.tee import Recording, Tee
+from tests.e2e.woven import Woven
 
 PROMPT = "Run two echo commands, then say what holds."
 PROMPTS = (PROMPT, "What did they print?", "Say it once more.")
@@ -143,19 +144,20 @@ def _unfinished(tee: Tee) -> Recording:
     raise Wrong("every answer was whole: nothing was left to be cancelled")
 
 
-def runs_for(client: Installed) -> Iterator[ToolLoop | Leaving | Hooked]:
+def runs_for(client: Installed) -> Iterator[ToolLoop | Leaving | Hooked | Woven]:
     """Every run this client's version can pass by its own doing."""
     version = tuple(int(part) for part in client.version.split("-")[0].split("."))
     return (run for run in _runs() if version >= (run.since if isinstance(run, ToolLoop) else ()))
 
 
-def _runs() -> Iterator[ToolLoop | Leaving | Hooked]:
+def _runs() -> Iterator[ToolLoop | Leaving | Hooked | Woven]:
     yield ToolLoop("a tool loop")
     yield ToolLoop("a tool loop after 529 Overloaded", "error-529")
     yield ToolLoop("a tool loop after a reset in mid-stream", "rst-mid-stream")
     yield ToolLoop("a tool loop after an error frame in mid-stream", "error-frame", since=(2, 1))
     yield ToolLoop("a tool loop after an upstream that hangs up", "fin-before-head", seen_by_client=False)
     yield Hooked("a session with the hooks installed, continued and resumed", PROMPTS, OUTPUTS)
+    yield Woven("a session of a profile, continued and resumed", PROMPTS)
     yield Leaving("the client is killed in mid-stream", "stall-mid-stream", signal.SIGKILL, after_head=True)
     yield Leaving(
         "the client is interrupted in mid-stream", "stall-mid-stream", signal.SIGINT, after_head=True

@@ -23,6 +23,7 @@ PROMISED = [
     "loom.weave.runs",
     "loom.weave.duration",
     "loom.weave.tokens",
+    "loom.store.operations",
     "loom.compaction.drift",
     "loom.upstream.errors",
     "loom.transitions.invalid",

@@ -1,10 +1,13 @@
 import json
+import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -13,9 +16,13 @@ from hypothesis import strategies as st
 from loom_shell import checkup, hook
 from loom_shell.checkup import Finding, block_size
 from loom_shell.client_settings import BASE_URL, HINTS, Wanted, events, hook_command, installed
+from loom_shell.config import Cortex
 from loom_shell.endpoints import Endpoint
+from loom_shell.memory.schema import FILE_NAME
 from loom_shell.redis_url import redis
 from loom_shell.secret import Secret
+from tests.support.deaf import write_profile
+from tests.support.embedded import is_running, pid, running
 from tests.support.store import valkey
 
 NEW, OLD = (2, 1, 328), (2, 0, 76)
@@ -202,18 +209,85 @@ def test_a_url_is_shown_without_a_password(url: str) -> None:
 
 @pytest.mark.spec("doctor.chain", "doctor.secrets")
 def test_the_store_is_asked() -> None:
-    assert checkup.store(None).state == "absent"
+    home = Path("none")
     with valkey("dummy-password") as server:
         right, wrong = (
             redis(f"redis://:{word}@127.0.0.1:{server.port}") for word in ("dummy-password", "dummy-2")
         )
-        assert checkup.store(right).state == "ok"
-        refused, gone = checkup.store(wrong), redis(f"redis://:dummy-password@127.0.0.1:{server.port}")
+        assert checkup.store(right, home).state == "ok"
+        refused, gone = checkup.store(wrong, home), redis(f"redis://:dummy-password@127.0.0.1:{server.port}")
     assert refused.state == "wrong"
     assert "WRONGPASS" in refused.found
-    silent = checkup.store(gone)
+    silent = checkup.store(gone, home)
     assert (silent.state, "does not answer" in silent.found) == ("wrong", True)
     assert "dummy" not in f"{refused}{silent}"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """One whose path leaves room for a socket."""
+    with TemporaryDirectory(prefix="loom-") as folder:
+        yield Path(folder, "home")
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.anyio
+@pytest.mark.spec("doctor.chain", "doctor.starts-nothing")
+async def test_the_embedded_store_is_asked_where_it_runs_and_never_started(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unused = checkup.store(None, home)
+    assert (unused.state, unused.found[:24]) == ("absent", "embedded, not used yet: ")
+    assert names_in(home.parent) == []
+    async with running(home) as path:
+        well = checkup.store(None, home)
+        assert (well.state, well.found) == ("ok", f"the embedded store in {home}/valkey answers")
+        monkeypatch.setattr(checkup, "SECONDS", 0.05)
+        server = pid(path)
+        os.kill(server, signal.SIGSTOP)
+        hangs = checkup.store(None, home)
+        os.kill(server, signal.SIGCONT)
+    assert (hangs.state, hangs.found) == ("wrong", f"the embedded store in {home}/valkey says nothing")
+    ended = checkup.store(None, home)
+    assert (ended.state, "`loom serve` starts it" in ended.found) == ("absent", True)
+    assert not is_running(home)
+    monkeypatch.setattr(checkup, "server_binary", lambda: None)
+    assert checkup.store(None, home).todo == "set LOOM_REDIS_URL"
+
+
+@pytest.mark.spec("doctor.chain")
+def test_profiles_are_counted_and_the_broken_ones_named(tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    assert checkup.profiles(tmp_path) == Finding("profiles", "absent", f"none in {folder}: nothing is woven")
+    for name in ("ann", "bob"):
+        write_profile(tmp_path, "I am.", name)
+    assert checkup.profiles(tmp_path) == Finding("profiles", "ok", f"2 in order in {folder}")
+    for number in range(7):
+        (folder / f"bad-{number}").mkdir()
+    found = checkup.profiles(tmp_path)
+    assert (found.state, found.todo) == ("wrong", "run `loom profile check`")
+    assert found.found == "7 of 9 broken: bad-0, bad-1, bad-2, bad-3, bad-4 and 2 more"
+
+
+@pytest.mark.spec("doctor.chain", "doctor.starts-nothing", "doctor.secrets")
+def test_the_memory_is_asked_how_it_is(tmp_path: Path) -> None:
+    assert checkup.memory(None, tmp_path) == Finding("memory", "absent", "nothing is remembered yet")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / FILE_NAME).touch()
+    well = checkup.memory(None, tmp_path)
+    assert (well.state, well.found) == ("ok", f"the Cortex in {tmp_path / FILE_NAME} is well")
+    (tmp_path / FILE_NAME).write_bytes(b"nonsense" * 1_000)
+    damaged = checkup.memory(None, tmp_path)
+    assert (damaged.state, "is damaged" in damaged.found) == ("wrong", True)
+    with answering({"/health": (200, b'{"status":"healthy"}')}) as (url, _asked):
+        away = Cortex(url, Secret("dummy-key"))
+        assert checkup.memory(away, tmp_path).state == "ok"
+    gone = checkup.memory(away, tmp_path)
+    assert (gone.state, gone.todo) == ("wrong", "start it, or correct LOOM_MEMORY_URL")
+    assert "dummy" not in str(gone)
 
 
 @pytest.mark.spec("doctor.chain", "doctor.secrets")

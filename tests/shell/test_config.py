@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from loom_core.rules import SECOND, Content, Retry, Rules, Tracing
-from loom_shell.config import Config, ConfigError, Origin, is_loopback, load, tokens_file
+from loom_shell.config import Config, ConfigError, Cortex, Origin, is_loopback, load, tokens_file
 from loom_shell.endpoints import Endpoint, TelemetrySettings
 from loom_shell.gateway import ClientToken, Gateway, write_tokens
 from loom_shell.redis_url import Redis
@@ -66,6 +66,9 @@ def test_what_nobody_decided_is_the_default(case: Case) -> None:
         gateway=Gateway(),
         allow_open=False,
         redis=None,
+        redis_deadline_seconds=0.05,
+        memory=None,
+        weave_headers=True,
         telemetry=TelemetrySettings(),
         log="auto",
         file=None,
@@ -98,6 +101,12 @@ def test_a_file_decides_everything(case: Case) -> None:
         allow_open = true
         [redis]
         url = "redis://:pw@[::1]:7000/2"
+        deadline_seconds = 0.2
+        [memory]
+        url = "https://cortex.example:9/v1/"
+        key = "dummy-key"
+        [weave]
+        headers = false
         [trace]
         content = "metadata"
         project = "mine"
@@ -126,6 +135,9 @@ def test_a_file_decides_everything(case: Case) -> None:
         gateway=Gateway(Secret(KEY)),
         allow_open=True,
         redis=Redis("::1", 7000, 2, "", Secret("pw")),
+        redis_deadline_seconds=0.2,
+        memory=Cortex("https://cortex.example:9/v1", Secret("dummy-key")),
+        weave_headers=False,
         telemetry=TelemetrySettings(
             "mine",
             (
@@ -235,6 +247,22 @@ def test_a_key_file_others_may_use_is_a_warning(case: Case, mode: int, count: in
         warnings
         == (f"{file} holds a key and other users may use it: chmod 600 makes it yours alone",) * count
     )
+
+
+@pytest.mark.spec("config.memory")
+def test_a_memory_of_another_machine_needs_a_url_and_a_key(case: Case) -> None:
+    both = "a Cortex needs both"
+    told = case.wrong(memory_url="http://cortex")
+    assert told == f"--memory-url is given without LOOM_MEMORY_KEY: {both}"
+    case.environ["LOOM_MEMORY_KEY"] = KEY
+    assert case.wrong() == f"LOOM_MEMORY_KEY is given without LOOM_MEMORY_URL: {both}"
+    config = case.load(memory_url="http://cortex")
+    assert config.memory == Cortex("http://cortex", Secret(KEY))
+    assert KEY not in repr(config) + repr(attrs.asdict(config))
+    file = case.file("x.toml", f'[memory]\nurl = "http://{KEY}@h"')
+    assert case.wrong(config=file) == f"memory.url in {file}: it must not hold a user or password"
+    case.environ["LOOM_MEMORY_KEY"] = f"{KEY} {KEY}"
+    assert "LOOM_MEMORY_KEY: memory.key must be" in case.wrong()
 
 
 @pytest.mark.spec("config.loop")

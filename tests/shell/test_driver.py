@@ -16,9 +16,11 @@ from loom_core.actions import (
     Action,
     EndResponse,
     ExportSpan,
+    Keep,
     LogExchange,
     Measure,
     Note,
+    Remember,
     Retire,
     SendChunk,
     SendHead,
@@ -46,6 +48,7 @@ from loom_core.rules import Rules
 from loom_core.trace import SpanRecord
 from loom_core.turn import CallingModel, ProcessingResponse, ShuttingDown
 from loom_core.values import Admission, ExchangeKey, Key, Request
+from loom_core.woven import WovenIn
 from loom_shell.driver import Driver, Labels
 from loom_shell.log import Log
 from tests.support.turns import AGENT, AT, MAIN, METADATA, ROOT, call, says
@@ -335,6 +338,17 @@ def test_spans_and_values_go_where_they_are_taken(tmp_path: Path) -> None:
     assert told.values == [("loom.turns", 2.0, (("outcome", "complete"),))]
 
 
+@pytest.mark.spec("weaver.remember")
+def test_what_a_ledger_is_to_be_told_goes_to_who_remembers_and_nowhere_without_one(tmp_path: Path) -> None:
+    told: list[Remember] = []
+    order = Remember("5c0be", (("source", "ann"), ("u:1", "7")))
+    with logging_to(tmp_path / "log") as log:
+        for driver in (Driver(log, remember=told.append), Driver(log)):
+            driver.do(ONE, order)
+    assert told == [order]
+    assert (tmp_path / "log").read_bytes() == b""
+
+
 @pytest.mark.spec("tracing.routes")
 def test_an_invalid_transition_is_noted_and_counted_for_exchanges_and_turns(tmp_path: Path) -> None:
     told = Told(tmp_path / "log")
@@ -389,3 +403,13 @@ def test_a_timer_is_never_told_as_early_however_coarse_the_loops_clock_is(tmp_pa
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(story())
+
+
+@pytest.mark.spec("woven.kept")
+def test_what_is_to_be_kept_goes_to_who_keeps_it(tmp_path: Path) -> None:
+    kept: list[Keep] = []
+    order = Keep("a session", WovenIn("ann", 1, 2), b"{}")
+    with logging_to(tmp_path / "log") as log:
+        Driver(log).do(ONE, order)
+        Driver(log, keep=kept.append).do(ONE, order)
+    assert kept == [order]

@@ -10,12 +10,12 @@ from loom_shell import exporting
 from loom_shell.endpoints import Endpoint
 from loom_shell.exporting import Bounds, Exporting
 from loom_shell.metrics import resource
-from loom_shell.otlp import encoded
+from loom_shell.otlp import described, encoded
 from loom_shell.secret import Secret
 from tests.shell.test_otlp import record
 from tests.support.otlp import DEADLINE, Receiver, receiver
 
-ABOUT = resource("p", "1")
+ABOUT = described(resource("p", "1"))
 SMALL = Bounds(spans=4, octets=100_000, batch_spans=2, batch_octets=100_000, attempts=3, linger=0.01)
 
 

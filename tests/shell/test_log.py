@@ -15,6 +15,7 @@ from msgspec.structs import replace as evolve
 
 from loom_core.actions import LogExchange
 from loom_core.message import Block, Seen
+from loom_core.woven import WovenIn
 from loom_shell.log import Clock, Form, Log, LoggingBridge, form_for
 from loom_shell.secret import Secret
 
@@ -115,6 +116,26 @@ def test_what_upstream_said_is_in_the_line_and_its_content_is_not() -> None:
     assert "tokens" not in json.loads(exchange_line(evolve(RECORD, seen=Seen())))
 
 
+@pytest.mark.spec("log.woven")
+@pytest.mark.parametrize(
+    ("woven", "outcome", "tokens"),
+    [
+        (WovenIn("ann", 1, 2, identity=100, sticky=20, ephemeral=3, decided="woven"), "woven", 123),
+        (WovenIn("ann", 1, 2, identity=100, decided="empty"), "empty", 100),
+        (WovenIn("ann", 1, 2, sticky=20, replayed=1), "replayed", 20),
+        (WovenIn("ann", 1, 2), "nothing", 0),
+        (WovenIn("ann", 1, 2, trouble="the store: away", missing="store"), "unwoven", 0),
+    ],
+)
+def test_what_was_woven_into_a_request_is_in_its_line(woven: WovenIn, outcome: str, tokens: int) -> None:
+    record = evolve(RECORD, seen=SEEN, woven=woven)
+    told = json.loads(exchange_line(record))
+    assert told["woven"] == {"profile": "ann", "tokens": tokens, "outcome": outcome}
+    assert told["level"] == "info"
+    assert exchange_line(record, "text").endswith(f"  {outcome}=ann:{tokens}  x1")
+    assert "woven" not in json.loads(exchange_line(RECORD))
+
+
 @pytest.mark.parametrize(
     ("status", "outcome", "level"),
     [
@@ -151,7 +172,8 @@ def test_nothing_a_client_or_upstream_sends_adds_a_line(form: Form) -> None:
     def exchange(text: str, path: bytes, other: str, number: int) -> None:
         nonlocal count
         seen = Seen(model=text, stop_reason=other, error=text + other, input_tokens=number)
-        written.log.exchange(text, evolve(RECORD, method=other, path=path, detail=text, seen=seen))
+        record = evolve(RECORD, method=other, path=path, detail=text, seen=seen, woven=WovenIn(text, 1, 2))
+        written.log.exchange(text, record)
         written.log.note("info", text, field=other, **{"\n" + text: number, "time": other})
         count += 2
 

@@ -5,11 +5,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags
 from loom_core.spans import call_spans, turn_span
 from loom_core.trace import SpanRecord
 from loom_shell.metrics import resource
-from loom_shell.otlp import MAX_ATTRIBUTES, encoded, size_of
+from loom_shell.otlp import MAX_ATTRIBUTES, described, encoded, size_of
 from tests.support.facts import AT, ROOT, TRACE, call_facts, turn_facts
 from tests.support.otlp import decoded
 
-ABOUT = resource("my project", "1.2")
+ABOUT = described(resource("my project", "1.2"))
 
 
 def record(**what: object) -> SpanRecord:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from loom_shell.parsing import RefusedError, integer, is_address, one_of, path, project, switch
+from loom_shell.parsing import RefusedError, integer, is_address, one_of, path, project, switch, web_place
 
 
 @pytest.mark.parametrize("value", ["loom", " My project ", "ü-1", "x" * 128])
@@ -20,6 +20,50 @@ def test_anything_else_is_no_project(value: object) -> None:
 def test_an_address_is_one(value: str) -> None:
     assert is_address(value)
     assert not is_address(f"x{value}")
+
+
+@pytest.mark.spec("config.memory")
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("http://h", "http://h"),
+        ("https://h.example:8443/", "https://h.example:8443"),
+        ("http://[::1]:9/a/b//", "http://[::1]:9/a/b"),
+    ],
+)
+def test_a_web_place_has_no_slash_at_its_end(value: str, place: str) -> None:
+    assert web_place(value) == place == web_place(place)
+
+
+@pytest.mark.spec("config.memory", "config.secret-errors")
+@pytest.mark.parametrize(
+    "value", ["http://u:dummy@h", "http://dummy@h", "http://h/?k=dummy", "http://h#", "http://h?"]
+)
+def test_what_else_a_web_place_could_hold_is_refused_unseen(value: str) -> None:
+    with pytest.raises(RefusedError, match=r"^it must not hold a (user or password|query or fragment)$"):
+        web_place(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "h",
+        "//h",
+        "ftp://h",
+        "http://",
+        "http:///a",
+        "http://h:0",
+        "http://h:99999",
+        "http://[x",
+        "http://a b",
+        5,
+        None,
+    ],
+)
+def test_anything_else_is_no_web_place(value: object) -> None:
+    with pytest.raises(ValueError):
+        web_place(value)
 
 
 def test_what_is_wrong_is_a_value_error() -> None:

@@ -16,6 +16,7 @@ from loom_shell.log import Log
 from loom_shell.simulator import Ending, Scenario, Simulator, Upload
 from loom_shell.simulator.steps import Reset, Send, Step, Wait
 from tests.shell.test_app import END, Server, ended, scope
+from tests.support.deaf import Deaf, deaf, write_profile
 from tests.support.wire import until
 
 pytestmark = pytest.mark.anyio
@@ -227,3 +228,79 @@ async def test_shutting_down_breaks_an_answer_that_waits_for_its_client(
     await asyncio.wait_for(exchange, 5)
     assert server.sent[-1]["more_body"] is True
     server.queue.put_nowait({"type": "http.disconnect"})
+
+
+SAID = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"Tea?"}]}'
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Deaf]:
+    async with deaf() as one:
+        yield one
+
+
+@pytest.fixture
+async def weaving(sim: Simulator, store: Deaf, tmp_path: Path) -> AsyncIterator[Loomed]:
+    """A Loom with a profile, whose store keeps every request waiting."""
+    write_profile(tmp_path, "I am Ann.")
+    flags = {"upstream": sim.origin, "port": "0", "home": str(tmp_path), "redis_url": store.url}
+    path = tmp_path / "log"
+    with path.open("ab") as file:
+        log = Log(file.fileno(), "json")
+    app = App(load({**flags, "redis_deadline_seconds": "5"}, {"HOME": str(tmp_path)}), log)
+    server = Server({"type": "lifespan.startup"})
+    lifespan = asyncio.ensure_future(app({"type": "lifespan"}, server.receive, server.send))
+    await server.until(1)
+    yield Loomed(app, path)
+    server.queue.put_nowait({"type": "lifespan.shutdown"})
+    await asyncio.wait_for(lifespan, 5)
+
+
+async def begun(weaving: Loomed, server: Server) -> "asyncio.Future[None]":
+    headers = [(b"content-length", b"%d" % len(SAID)), (b"x-loom-source", b"ann")]
+    return await weaving.begin(server, path=b"/v1/messages", method="POST", headers=headers)
+
+
+@pytest.mark.spec("weaver.leaves")
+async def test_a_client_that_leaves_while_the_store_is_asked_ends_its_exchange_and_nothing_goes_up(
+    sim: Simulator, store: Deaf, weaving: Loomed
+) -> None:
+    server = Server(chunk(SAID, more=False))
+    exchange = await begun(weaving, server)
+    await asyncio.wait_for(store.asked.wait(), 5)
+    server.queue.put_nowait({"type": "http.disconnect"})
+    await asyncio.wait_for(exchange, 2)
+    (line,) = await weaving.lines()
+    assert (line["outcome"], line["attempts"], line["status"]) == ("client gone", 0, None)
+    assert server.sent == []
+    assert sim.requests == []
+
+
+@pytest.mark.spec("weaver.drains")
+async def test_a_request_that_is_still_being_woven_when_the_drain_time_is_over_is_refused(
+    sim: Simulator, store: Deaf, weaving: Loomed
+) -> None:
+    server = Server(chunk(SAID, more=False))
+    exchange = await begun(weaving, server)
+    await asyncio.wait_for(store.asked.wait(), 5)
+    await asyncio.wait_for(weaving.app.drain(0.01), 2)
+    await asyncio.wait_for(exchange, 2)
+    assert server.status == 503
+    assert server.sent[-1]["more_body"] is False
+    line = (await weaving.lines(3))[-1]
+    assert (line["outcome"], line["attempts"], line["status"]) == ("shut down", 0, 503)
+    assert sim.requests == []
+
+
+@pytest.mark.spec("weaver.leaves")
+async def test_a_server_that_lets_go_while_the_store_is_asked_ends_the_exchange_with_its_line(
+    sim: Simulator, store: Deaf, weaving: Loomed
+) -> None:
+    exchange = await begun(weaving, Server(chunk(SAID, more=False)))
+    await asyncio.wait_for(store.asked.wait(), 5)
+    exchange.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange
+    (line,) = await weaving.lines()
+    assert line["outcome"] == "client gone"
+    assert sim.requests == []

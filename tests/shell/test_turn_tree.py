@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from msgspec.structs import replace as evolve
 
 from loom_shell.turn_tree import shown
 from tests.support.turns_picture import (
@@ -161,3 +162,15 @@ def test_the_picture_in_the_readme_is_what_the_code_draws() -> None:
 def words(svg: str) -> list[str]:
     """The text of a picture, piece by piece."""
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.spec("miss.shown")
+def test_a_miss_of_the_cache_is_told_on_the_calls_line() -> None:
+    request, chat = call(2, 1, (0, 1), (50_000, 0, 50_000, 20))
+    words = "system block 2 changed (client)"
+    why = (("loom.cache.miss", words), ("loom.cache.miss_tokens", 46_000), ("loom.cache.miss_cause", "x"))
+    missed = evolve(chat, attributes=chat.attributes + why)
+    lines = drawn([request, missed, span("user-turn:5e551071", 1, 0, (0, 2), TURN)]).splitlines()
+    assert lines[-1].strip() == f"cache missed 46.0k: {words}"
+    odd = evolve(chat, attributes=(*chat.attributes, ("loom.cache.miss", "tool \x1b[2J"), why[1]))
+    assert "\x1b" not in drawn([request, odd])

@@ -1,9 +1,10 @@
 """One simulator and one Loom in front of it for the stories of a file; each story finds them as new."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from loom_shell import linewriter
 from loom_shell.simulator import Simulator
 from tests.support.proxy import RunningLoom, loom
 
@@ -11,6 +12,14 @@ from tests.support.proxy import RunningLoom, loom
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prompt_log() -> Iterator[None]:
+    """Each story reads the whole log at its end: nothing is gathered first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linewriter, "GATHERING", 0.001)
+        yield
 
 
 @pytest.fixture(scope="module")

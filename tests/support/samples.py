@@ -3,14 +3,18 @@
 from msgspec.structs import replace as evolve
 
 from loom_core import call, observer
+from loom_core.actions import Action
 from loom_core.call import Call
 from loom_core.events import (
     AgentBegan,
     CallBegan,
     CallEnded,
     ClientGone,
+    DecisionsMade,
     Event,
     HookReported,
+    LookupsAnswered,
+    MemoriesRecalled,
     ObservationDue,
     RequestChunkReceived,
     RequestEnded,
@@ -28,6 +32,7 @@ from loom_core.exchange import (
     BACK_OFF,
     AwaitingHead,
     BackingOff,
+    Composing,
     Concluding,
     Finished,
     Idle,
@@ -36,10 +41,13 @@ from loom_core.exchange import (
     Streaming,
 )
 from loom_core.gathered import Gathered
+from loom_core.lookup import Answers, Memory, Recalled
 from loom_core.outgoing import Taken
-from loom_core.rules import Rules
+from loom_core.profile import Profile
+from loom_core.rules import Rules, WeaveRules
 from loom_core.telling import Answer, Ended
 from loom_core.values import Admission, Cause, ExchangeKey, Headers, Request, TurnKey
+from loom_core.weaving import Answered, Following, Weaving, go_on, weave
 
 KEY = ExchangeKey("x-sample")
 AT = 1_700_000_000_000_000_000
@@ -73,6 +81,9 @@ def events() -> dict[str, Event]:
         asked(),
         RequestChunkReceived(AT + 1, b"{}"),
         RequestEnded(AT + 2),
+        LookupsAnswered(AT + 2, Answers()),
+        MemoriesRecalled(AT + 2, Recalled((Memory("m-1", "Tea is hot.", AT),))),
+        DecisionsMade(AT + 2, ('{"text":"I am Ann."}', "{}")),
         ClientGone(AT + 3),
         UpstreamHeadReceived(AT + 4, 200, SSE_HEAD),
         UpstreamChunkReceived(AT + 5, b"event: ping\ndata: {}\n\n"),
@@ -91,6 +102,32 @@ def events() -> dict[str, Event]:
     return {type(event).__name__: event for event in samples}
 
 
+def composing() -> dict[str, State]:
+    """One in each phase of weaving, as one leads to the next."""
+    rules = Rules(weaving=WeaveRules({"ann": Profile("ann", "1")}))
+    request = asked(headers=((b"x-loom-source", b"ann"), (b"x-loom-session", b"s")), rules=rules)
+    taken = Taken(request, b'{"messages":[{"role":"user","content":"Tea?"}]}', 47)
+    looking, _ = _following(weave(taken, AT + 2))
+    recalling, _ = _following(go_on(looking, _answer("LookupsAnswered")))
+    deciding, _ = _following(go_on(recalling, _answer("MemoriesRecalled")))
+    return {
+        "Composing (looking up)": Composing(looking),
+        "Composing (recalling)": Composing(recalling),
+        "Composing (deciding)": Composing(deciding),
+    }
+
+
+def _following(following: Following) -> tuple[Weaving, Action]:
+    assert not isinstance(following, Taken)
+    return following
+
+
+def _answer(name: str) -> Answered:
+    event = events()[name]
+    assert isinstance(event, Answered)
+    return event
+
+
 def states() -> dict[str, State]:
     """A sample of every state class, by its name; variants of a class have a word after it."""
     taken = Taken(asked(), b"{}", 2)
@@ -102,6 +139,7 @@ def states() -> dict[str, State]:
     return {
         "Idle": Idle(),
         "Receiving": Receiving(asked(), Gathered().add(b"{")),
+        **composing(),
         "AwaitingHead": awaiting,
         "AwaitingHead (body streams up)": AwaitingHead(up, 1, AT),
         "AwaitingHead (last attempt)": evolve(awaiting, attempt=3),

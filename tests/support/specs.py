@@ -143,7 +143,10 @@ def _cell(text: str) -> str:
 
 
 class Guard:
-    """Watches one run: which tests say they hold what, and how each ended."""
+    """Watches one run: which tests say they hold what, and how each ended.
+
+    The tests may run in several processes (pytest-xdist): what is found there comes with their reports.
+    """
 
     def __init__(self, mode: str, root: Path) -> None:
         self.mode = mode
@@ -151,30 +154,27 @@ class Guard:
         self.claims: dict[str, tuple[str, ...]] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.faults: tuple[str, ...] = ()
-        self.deselected = False
-
-    def pytest_deselected(self) -> None:
-        self.deselected = True
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            ids = tuple(id_ for mark in item.iter_markers("spec") for id_ in mark.args or ("(none)",))
-            if ids:
-                self.claims[item.nodeid] = ids
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost, to see what the xfail mark made of it
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        ended = _outcome(item, report)
+        ids = [id_ for mark in item.iter_markers("spec") for id_ in mark.args or ("(none)",)]
+        report.specs = [ids, _outcome(item, report).name]  # type: ignore[attr-defined]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        ids, name = getattr(report, "specs", ((), ""))
+        if not ids:
+            return
+        self.claims[report.nodeid] = tuple(ids)
+        ended = Outcome[name]
         # Setup and teardown can only spoil what the call found.
         if report.when == "call":
-            self.outcomes.setdefault(item.nodeid, ended)
+            self.outcomes.setdefault(report.nodeid, ended)
         elif ended is not Outcome.PASSED:
-            self.outcomes[item.nodeid] = ended
-        return report
+            self.outcomes[report.nodeid] = ended
 
     def marks(self) -> tuple[Mark, ...]:
         return tuple(
@@ -184,14 +184,17 @@ class Guard:
         )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workerinput"):
+            return
         self.faults = self.judge(session)
         if self.faults and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def judge(self, session: pytest.Session) -> tuple[str, ...]:
         """The faults of this run; in mode `write` a run without any writes the page."""
-        whole = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS and not self.deselected
-        if not whole:
+        asked = session.config.option
+        is_part = bool(asked.keyword or asked.markexpr or asked.deselect)
+        if is_part or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
             return ("specs are verified by a run of all tests: no paths, no -k, no -m",)
         stopped = session.shouldstop or session.shouldfail
         if stopped or session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:

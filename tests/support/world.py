@@ -11,9 +11,13 @@ from loom_core.actions import (
     AbortResponse,
     AbortUpstream,
     Action,
+    Decide,
     EndResponse,
     LogExchange,
+    LookUp,
     Note,
+    Recall,
+    Remember,
     SendChunk,
     SendHead,
     SendUpstream,
@@ -23,7 +27,10 @@ from loom_core.actions import (
 )
 from loom_core.events import (
     ClientGone,
+    DecisionsMade,
     Event,
+    LookupsAnswered,
+    MemoriesRecalled,
     ObservationDue,
     RequestChunkReceived,
     RequestEnded,
@@ -36,10 +43,12 @@ from loom_core.events import (
     UpstreamHeadReceived,
 )
 from loom_core.exchange import Idle
-from loom_core.rules import Retry, Rules
-from loom_core.values import Admission, Cause, Request
+from loom_core.lookup import Answers, Memory, Recalled
+from loom_core.rules import Retry, Rules, WeaveRules
+from loom_core.values import Admission, Cause, Headers, Request
 from tests.support.dialogue import FRAMES
 from tests.support.samples import AT, KEY
+from tests.support.weaving import ANN, BARE, Sources
 
 times = st.integers(0, 2**63)
 NAMES = (
@@ -50,7 +59,9 @@ values = st.binary(max_size=6) | st.sampled_from(
     [b"2", b"chunked", b"gzip", b"application/json", b"text/event-stream"]
 )
 headers = st.lists(st.tuples(names, values), max_size=5).map(tuple)
-chunks = st.binary(max_size=9) | st.sampled_from([*FRAMES, b"data: x\n\n" * 2_000])
+ASKS = b'{"messages":[{"role":"user","content":"Tea?"}],"system":"Be brief."}'
+chunks = st.binary(max_size=9) | st.sampled_from([*FRAMES, ASKS, b"data: x\n\n" * 2_000])
+bodies = st.lists(chunks, max_size=3) | st.just([ASKS])
 retries = st.builds(
     Retry,
     max_attempts=st.integers(1, 4),
@@ -59,7 +70,8 @@ retries = st.builds(
     cap=st.integers(0, 10**10),
     statuses=st.frozensets(st.sampled_from([200, 429, 529])),
 )
-requests = st.builds(
+weavings = st.builds(WeaveRules, st.sampled_from([{}, {"ann": ANN}, {"ann": BARE}]), st.booleans())
+any_requests = st.builds(
     RequestReceived,
     at=times,
     request=st.builds(
@@ -68,10 +80,25 @@ requests = st.builds(
         target=st.sampled_from([b"/v1/messages?a=b", b"/v1/messages/count_tokens", b"/v1/files", b"*"]),
         headers=headers,
     ),
-    rules=st.builds(Rules, retry=retries, max_body=st.none() | st.integers(0, 20)),
+    rules=st.builds(Rules, retry=retries, max_body=st.none() | st.integers(0, 20), weaving=weavings),
     admission=st.sampled_from(Admission),
     seed=st.integers(0, 2**64),
 )
+
+
+def _of_ann(told: Headers) -> Request:
+    return Request("POST", b"/v1/messages", ((b"x-loom-source", b"ann"), (b"x-loom-session", b"s"), *told))
+
+
+of_a_profile = st.builds(
+    RequestReceived,
+    at=times,
+    request=st.lists(st.tuples(names, values), max_size=2).map(tuple).map(_of_ann),
+    rules=st.builds(Rules, retry=retries, weaving=st.builds(WeaveRules, st.just({"ann": ANN}))),
+    admission=st.just(Admission.OWN),
+    seed=st.integers(0, 2**64),
+)
+requests = any_requests | of_a_profile
 heads = st.builds(UpstreamHeadReceived, times, st.sampled_from([200, 204, 400, 429, 529]), headers)
 failures = st.builds(
     UpstreamFailed, times, st.sampled_from(Cause), st.booleans(), st.sampled_from(["", "errno"])
@@ -79,8 +106,23 @@ failures = st.builds(
 from_client = st.builds(RequestChunkReceived, times, chunks) | st.builds(RequestEnded, times)
 from_upstream = st.builds(UpstreamChunkReceived, times, chunks) | st.builds(UpstreamEnded, times)
 others = st.builds(TimerFired, times, st.text(max_size=3)) | st.builds(ObservationDue, times)
+words = st.text(max_size=9) | st.sampled_from(["ann", "{}", '{"text":"I am Ann."}', '{"version":"0"}'])
+answers = st.builds(
+    Answers,
+    fields=st.dictionaries(st.sampled_from(["source", "i:x", "a:x", "u:x"]), words),
+    texts=st.dictionaries(st.sampled_from(["ann:mood", "ann:news"]), words),
+    lists=st.dictionaries(st.just("intro:memorables:s"), st.lists(words, max_size=2).map(tuple)),
+    trouble=st.sampled_from(["", "slow"]),
+    is_read=st.booleans(),
+)
+recalled = st.builds(Recalled, st.lists(st.builds(Memory, words, words), max_size=3).map(tuple), words)
+woven = (
+    st.builds(LookupsAnswered, times, answers)
+    | st.builds(MemoriesRecalled, times, recalled)
+    | st.builds(DecisionsMade, times, st.lists(words, max_size=3).map(tuple), words)
+)
 goings = st.builds(ClientGone, times) | st.builds(ShutdownRequested, times)
-anything = requests | heads | failures | from_client | from_upstream | others | goings
+anything = requests | heads | failures | from_client | from_upstream | others | goings | woven
 sequences = st.builds(
     lambda first, rest: [first, *rest], requests | anything, st.lists(anything, max_size=25)
 )
@@ -105,23 +147,34 @@ class Ledger:
 
     began: bool = False
     open: bool = False
+    asks: LookUp | Recall | Decide | None = None
     head: bool = False
     ended: bool = False
     lines: int = 0
     notes: list[str] = field(factory=list)
 
     def happened(self, event: Event) -> None:
-        if isinstance(event, UpstreamEnded | UpstreamFailed):
-            self.open = False
+        match event, self.asks:
+            case UpstreamEnded() | UpstreamFailed(), _:
+                self.open = False
+            case (LookupsAnswered(), LookUp()) | (MemoriesRecalled(), Recall()) | (DecisionsMade(), Decide()):
+                self.asks = None
+            case _:
+                pass
 
     def ordered(self, action: Action) -> None:
         match action:
             case SendUpstream():
                 assert not self.open, "a second attempt beside one that is open"
                 assert not self.head, "an attempt after the head"
+                assert not self.asks, "an attempt before the weaving is done"
                 self.open = True
+            case LookUp() | Recall() | Decide():
+                assert not self.open, "weaving beside an attempt"
+                assert not self.asks, "a second question beside one that is open"
+                self.asks = action
             case AbortUpstream():
-                self.open = False
+                self.open, self.asks = False, None
             case SendHead():
                 assert not self.head, "a second head"
                 self.head = True
@@ -138,7 +191,7 @@ class Ledger:
             case Note(text=text):
                 self.notes.append(text)
             case _:
-                assert not self.ended or isinstance(action, Tell), "an order after the end"
+                assert not self.ended or isinstance(action, Tell | Remember), "an order after the end"
 
     def tell(self, state: loom.State, event: Event) -> tuple[loom.State, list[Action]]:
         """One event, and the events it leads to; all that was ordered."""
@@ -162,6 +215,8 @@ class World:
     request_ended: bool = False
     answering: bool = False
     timer: int | None = None
+    sources: Sources = field(factory=Sources)
+    asked_sources: bool = False
     up: list[bytes] = field(factory=list)
     down: list[bytes] = field(factory=list)
 
@@ -176,6 +231,8 @@ class World:
             may.append(failed)
         elif self.ledger.open:
             may += [head, failed]
+        if self.ledger.asks is not None:
+            may.append(self.sources.answer(self.ledger.asks, AT))
         if self.timer is not None:
             may.append(TimerFired(self.timer, "back-off"))
         return may
@@ -207,5 +264,7 @@ class World:
                     self.up = self.up if body is None else [body]
                 case SendUpstreamChunk(data=data):
                     self.up.append(data)
+                case LookUp():
+                    self.asked_sources = True
                 case _:
                     pass

@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from typer.testing import CliRunner
@@ -29,13 +32,31 @@ UNWELCOME = {
 }
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """The folder for everything temporary; its path leaves room for a socket."""
+    with TemporaryDirectory(prefix="loom-") as name:
+        yield Path(name).resolve()
+
+
+def left_in(folder: Path) -> list[str]:
+    """What is left in a folder, and the processes that are at home there (proc(5))."""
+    left = [path.name for path in folder.iterdir()]
+    for process in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):
+            if str(process.readlink()).startswith(str(folder)):
+                left.append((process.parent / "comm").read_text())
+    return left
+
+
 @pytest.mark.spec("demo.ends")
 @pytest.mark.spec("demo.environment")
 @pytest.mark.spec("demo.plain")
 @pytest.mark.spec("demo.narrow")
-def test_it_ends_well_within_its_time_in_plain_lines_whatever_the_environment() -> None:
+@pytest.mark.spec("demo.leaves-nothing")
+def test_it_ends_well_within_its_time_in_plain_lines_whatever_the_environment(folder: Path) -> None:
     began = time.monotonic()
-    environment = {**os.environ, **UNWELCOME, "COLUMNS": "80"}
+    environment = {**os.environ, **UNWELCOME, "COLUMNS": "80", "TMPDIR": str(folder)}
     done = subprocess.run(DEMO, capture_output=True, env=environment, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert time.monotonic() - began < 15
@@ -43,12 +64,15 @@ def test_it_ends_well_within_its_time_in_plain_lines_whatever_the_environment() 
     assert lines[0] == "The Loom relays a small conversation"
     assert lines[-1].endswith("claude")
     assert not [line for line in lines if not line.isprintable() or line != line.rstrip()]
+    assert left_in(folder) == []
 
 
 @pytest.mark.spec("demo.leaves-nothing")
 @pytest.mark.spec("demo.failure")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_told_to_stop_it_ends_its_loom_and_says_so(number: signal.Signals, tmp_path: Path) -> None:
+def test_told_to_stop_it_ends_its_loom_and_store_and_says_so(
+    number: signal.Signals, tmp_path: Path, folder: Path
+) -> None:
     # One request is all it gets to make: the first answer never ends.
     script = tmp_path / "stalled.py"
     script.write_text(
@@ -59,7 +83,10 @@ def test_told_to_stop_it_ends_its_loom_and_says_so(number: signal.Signals, tmp_p
         "main()\n"
     )
     command = [sys.executable, str(script), "demo"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout
         address = ""
         for line in process.stdout:
@@ -67,6 +94,7 @@ def test_told_to_stop_it_ends_its_loom_and_says_so(number: signal.Signals, tmp_p
                 address = line.split()[1]
             if line.lstrip().startswith("upstream"):
                 break
+        assert sys.platform != "linux" or "valkey-server\n" in left_in(folder)
         process.send_signal(number)
         _, said = process.communicate(timeout=15)
     assert process.returncode == 1
@@ -78,6 +106,7 @@ def test_told_to_stop_it_ends_its_loom_and_says_so(number: signal.Signals, tmp_p
         check=False,
     )
     assert b"ConnectionRefusedError" in gone.stderr
+    assert left_in(folder) == []
 
 
 @pytest.mark.spec("demo.sdk")

@@ -54,6 +54,20 @@ def serve(
 
 
 @pytest.mark.spec("server.screen")
+def test_the_screen_names_the_profiles_that_are_there_and_counts_the_broken(tmp_path: Path) -> None:
+    home = tmp_path / "loom"
+    assert "profiles   none: requests go on as they come\n" in screen(tmp_path, home=str(home))
+    for name in ("alpha", "beta"):
+        assert CliRunner().invoke(command_line(["profile"]), ["profile", "new", name, "--home", str(home)])
+    assert "profiles   alpha, beta\n" in screen(tmp_path, home=str(home))
+    (home / "profiles" / "beta" / "profile.toml").write_text("agents = 5\n")
+    assert "profiles   alpha; 1 broken, see `loom profile check`\n" in screen(tmp_path, home=str(home))
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "profiles").symlink_to(tmp_path / "file" / "profiles")
+    assert "cannot list" in screen(tmp_path, home=str(tmp_path / "file"))
+
+
+@pytest.mark.spec("server.screen")
 def test_the_screen_names_address_upstream_what_is_on_and_how_to_point_a_client_at_it(tmp_path: Path) -> None:
     shown = screen(tmp_path, 4711, upstream="https://upstream.test:8443", max_body_bytes="3kB", workers="4")
     assert "listening  http://127.0.0.1:4711 (4 workers)\n" in shown

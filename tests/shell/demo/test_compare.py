@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from loom_shell.demo.compare import differences
+from loom_shell.demo.places import Part
 from loom_shell.demo.tap import Passed
 from loom_shell.simulator import Received
 
@@ -55,3 +56,27 @@ def test_every_part_of_request_and_answer_counts_but_what_belongs_to_the_hop(
 ) -> None:
     twin = _received(b"Host: a", b"X-App: cli")
     assert differences(through(), _passed(), behind(), twin) == found
+
+
+SELF = Part("system[0]", {"type": "text", "text": "I am Ann."})
+WOVEN = b'{"a":[1,{"type":"text","text":"I am Ann."}]}'
+
+
+@pytest.mark.spec("demo.woven-equal")
+@pytest.mark.parametrize(
+    ("up", "sent", "found"),
+    [
+        (b'{"a":[1]}', WOVEN, ()),
+        (b'{"a":[1]}', WOVEN + b" ", ("request body",)),
+        (b'{"a":[2]}', WOVEN, ("request body",)),
+        (WOVEN, WOVEN, ("request body",)),
+    ],
+)
+def test_a_woven_request_is_its_clients_and_the_woven_blocks_and_nothing_else(
+    up: bytes, sent: bytes, found: tuple[str, ...]
+) -> None:
+    told = ((b"Request-Id", b"req_1"), (b"x-loom-exchange", b"1"), (b"x-loom-woven", b"tokens=3"))
+    through, direct = _passed(up=up, lines=told), _passed(up=up, lines=told[:1])
+    behind, twin = _received(b"content-length: 9", body=sent), _received(b"Content-Length: 9", body=WOVEN)
+    assert differences(through, direct, behind, twin, (SELF,)) == found
+    assert "answer headers" in differences(through, direct, behind, twin)

@@ -11,7 +11,8 @@ from loom_shell.demo import conversation
 from loom_shell.demo.conversation import Call, Outcome, Wanted
 from loom_shell.demo.stage import DemoFailed
 from loom_shell.demo.tap import Tap
-from loom_shell.simulator import Simulator
+from loom_shell.simulator import Scenario, Simulator
+from loom_shell.simulator.steps import Send
 
 Do = Callable[[Callable[[Call], Awaitable[Outcome]], Simulator], Awaitable[None]]
 
@@ -132,3 +133,15 @@ def test_the_sdk_is_not_told_to_retry() -> None:
     assert isinstance(client, anthropic.AsyncAnthropic)
     assert client.max_retries == 0
     asyncio.run(client.close())
+
+
+@pytest.mark.spec("demo.failure")
+def test_an_error_that_says_nothing_is_an_outcome_too() -> None:
+    async def do(ask: Callable[[Call], Awaitable[Outcome]], simulator: Simulator) -> None:
+        head = b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"
+        simulator.script(Scenario("mute", lambda _: [Send(head)]))
+        got = await ask(conversation.opening())
+        assert got.status == 500
+        assert got.error.startswith("InternalServerError: ")
+
+    _talk(do)

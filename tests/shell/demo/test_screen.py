@@ -1,6 +1,7 @@
 """What a person sees, on a terminal and elsewhere."""
 
 import io
+import json
 from collections import Counter
 
 import pytest
@@ -9,10 +10,12 @@ from rich.text import Text
 
 from loom_shell.demo import conversation
 from loom_shell.demo.conversation import Call, Outcome, Wanted
-from loom_shell.demo.places import Place
+from loom_shell.demo.places import Part
 from loom_shell.demo.screen import Report, Screen, laid_out, rows
 from loom_shell.demo.tap import Passed
+from loom_shell.demo.woven import Cache, Woven
 
+WOVEN = Part("system[1]", {"type": "text", "text": "I am Ann."})
 FRAMES = Counter({"message_start": 1, "content_block_delta": 24, "content_block_stop": 3, "message_stop": 1})
 
 
@@ -103,17 +106,55 @@ def test_on_a_terminal_the_text_and_the_newest_frames_are_shown_live() -> None:
 
 
 @pytest.mark.spec("demo.weaving")
-def test_the_edits_made_today_stand_beside_the_places_to_come() -> None:
+@pytest.mark.spec("demo.prefix")
+def test_a_woven_request_is_shown_before_and_after_with_the_clipped_texts_and_the_cache() -> None:
+    own = b'{"system":[{"type":"text","text":"Be brief."}'
+    rest = b'],"messages":[{"role":"user","content":[{"type":"text","text":"Tea?"}]}]}'
+    prose = {"type": "text", "text": "I am\nAnn. " + "word " * 100}
+    up = own + b"," + json.dumps(prose, separators=(",", ":")).encode() + rest
     screen, out = _plain()
-    screen.woven(0, [Place("system[0]", "text"), Place("+ identity", "after it", later=True)])
-    assert "nothing: 0 edits" in out.getvalue()
-    assert "   + identity   after it\n" in out.getvalue()
+    screen.woven([Woven(7, own + rest, up, (Part("system[1]", prose),), Cache(1_303, 405))])
+    said = out.getvalue()
+    before, after = said.split("after   ")
+    assert f"request 7 as its client wrote it, {len(own + rest)} bytes" in before
+    assert "   system[0]    text\n   messages[0]  user: text\n" in before
+    assert "+" not in before
+    assert f"as it went up, {len(up)} bytes: 1 block more, the rest to the byte\n" in after
+    assert "   + identity   system[1], about " in after
+    assert f"{' ' * 16}I am Ann. word " in after
+    assert "word …\n" in after
+    assert after.count("word") < 70
+    assert "   request 7    1,303 tokens read from cache, 405 written to it\n" in after
+    assert all(len(line) < 80 for line in said.splitlines())
+
+
+@pytest.mark.spec("demo.weaving")
+def test_a_finished_call_says_what_was_woven_into_it() -> None:
+    passed = _passed()
+    passed.lines = (*passed.lines, (b"X-Loom-Woven", b"identity=3,sticky=0,tokens=3"))
+    report = Report(7, conversation.opening(), Outcome(), passed, {"outcome": "complete"}, (WOVEN,))
+    told = {name: str(value) for name, value in rows(report)}
+    assert told["header"] == "x-loom-woven: identity=3,sticky=0,tokens=3"
+    assert told["bytes"] == "1,234 up, 99 down, equal to a direct call's but for 1 woven block"
+
+
+@pytest.mark.spec("demo.without")
+def test_what_is_lacking_is_a_line() -> None:
+    screen, out = _plain()
+    screen.lacks(())
+    assert out.getvalue() == ""
+    screen.lacks(("no store: [red]none[/red]",))
+    assert out.getvalue() == "   without      no store: [red]none[/red]\n"
 
 
 def test_the_end_counts_everything_that_passed() -> None:
     screen, out = _plain()
-    screen.closed([_passed(), _passed()], 1.25)
-    assert "2 requests (2,468 bytes) and their answers (198 bytes)" in out.getvalue().replace("\n", " ")
+    screen.closed([_passed(), _passed()], 1, 1.25)
+    said = out.getvalue().replace("\n", " ")
+    assert "2 requests (2,468 bytes) and their answers (198 bytes)" in said
+    assert "made without it, 1 of them but for the blocks that were woven in. " in said
+    screen.closed([_passed()], 0, 1.25)
+    assert "to the same call made without it. " in out.getvalue().replace("\n", " ")
     assert "ANTHROPIC_BASE_URL=http://127.0.0.1:8080 claude" in out.getvalue()
 
 

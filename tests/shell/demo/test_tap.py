@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import httpx2
 import pytest
 
-from loom_shell.demo.tap import Passed, Tap
+from loom_shell.demo.tap import Instead, Passed, Tap
 from loom_shell.simulator import Simulator
 
 ASKED = {"stream": True, "messages": [{"role": "user", "content": "hi"}]}
@@ -77,3 +77,26 @@ def test_a_stream_that_breaks_is_kept_up_to_there_and_the_error_goes_on() -> Non
     assert passed.down == got
     assert passed.frames["message_stop"] == 0
     assert passed.ended is not None
+
+
+@pytest.mark.spec("demo.woven-equal")
+def test_another_body_goes_instead_of_the_calls_own_and_nothing_else_is_changed() -> None:
+    async def run() -> None:
+        async with Simulator() as simulator:
+            instead = Instead(httpx2.AsyncHTTPTransport(trust_env=False))
+            tap = Tap(instead, lambda _: None)
+            async with httpx2.AsyncClient(transport=tap, trust_env=False) as client:
+                for body in (None, b'{"messages":[],"stream":true}'):
+                    instead.body = body
+                    await client.post(f"{simulator.origin}/v1/messages", json=ASKED, headers={"X-One": "1"})
+            own, other = simulator.requests
+            assert tap.passed[0].up == tap.passed[1].up == own.body
+            assert other.body == b'{"messages":[],"stream":true}'
+            length = b"%d" % len(own.body)
+            assert [
+                (name, length if name.lower() == b"content-length" else value)
+                for name, value in other.headers
+            ] == list(own.headers)
+            assert other.values(b"content-length") == [b"%d" % len(other.body)]
+
+    asyncio.run(run())

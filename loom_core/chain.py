@@ -1,0 +1,159 @@
+"""The chain keys of a conversation, and the places where something can be woven into it.
+
+The rules (weaving.md, "The ledger" and "The invariant"):
+
+* c0 = H(version, scope), c(i+1) = H(c(i), role, block without `cache_control`). A string is one text
+  block. So a string that becomes a list and a marker that moves change no key, and equal texts at two
+  places have keys of their own.
+* An anchor is the place after the last block of a real user prompt: role user, at least one block,
+  no tool_result in the message.
+
+Reading goes on from what is known of earlier calls (`prefix.Memo`).
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+from loom_core import link, system, wire
+from loom_core.prefix import Memo, staying
+from loom_core.system import System
+from loom_core.wire import Range
+
+VERSION = b"loom chain 1\0"
+MOST_ANCHORS = 1_024
+"""Anchors of one conversation; so the earlier ones stay what they are."""
+_MARKER = b'"cache_control"'
+_WHITE = b" \t\r\n"
+
+
+class Anchor(Struct, frozen=True, gc=False):
+    """After the last block of message number `message`; bytes count from the body's beginning.
+
+    `place` is the byte after that block. Where the content is a string, `opens` is its first byte
+    and `place` the byte after its last; else `opens` is -1.
+    """
+
+    key: str
+    message: int
+    place: int
+    opens: int = -1
+
+
+class _Links(Struct, frozen=True):
+    """What the first messages come to: `key` and `first`, the chain at their end and after the first.
+
+    `spoken`: the last message that is neither the user's nor the system's, -1 for none.
+    """
+
+    key: bytes
+    messages: int = 0
+    first: bytes = b""
+    anchors: tuple[Anchor, ...] = ()
+    spoken: int = -1
+    marker: int = -1
+
+
+MEMO: Memo[_Links] = Memo()
+
+
+class Conversation(Struct, frozen=True):
+    """What a body of `size` bytes comes to. `root` is the key that its identity is pinned under.
+
+    `newest` is the last anchor, if no assistant has answered it. `last_marker` is the byte of the
+    client's last cache marker in the messages, -1 for none; of one written in escapes the first of its
+    message. A marker on the request as a whole stands for one on its last block: there it is their end.
+    """
+
+    size: int
+    root: str
+    system: System
+    anchors: tuple[Anchor, ...] = ()
+    newest: Anchor | None = None
+    last_marker: int = -1
+
+
+def read(body: bytes, scope: str) -> Conversation | None:
+    """Read a conversation, the metadata block cut out before; None if it is no Messages-API body.
+
+    `scope` says of which account and session it is. Never raises.
+    """
+    skimmed = MEMO.skim(scope, body)
+    if skimmed is None:
+        return None
+    top, known = skimmed.top, skimmed.known
+    fold = _Fold(body, skimmed.shape, known.value if known else _Links(_beginning(scope)))
+    if count := staying(skimmed):
+        fold.add(skimmed.ranges[:count])
+        MEMO.keep(scope, body, skimmed, count, fold.links())
+    fold.add(skimmed.ranges[count:])
+    overall = top.get("cache_control")
+    automatic = overall is not None and overall.of(body) != b"null"
+    model = top["model"].of(body) if "model" in top else b""
+    return Conversation(
+        size=len(body),
+        root=_hash(fold.first or fold.key, b"root\0", model).hex(),
+        system=system.read(body, top),
+        anchors=tuple(fold.anchors),
+        newest=fold.anchors[-1] if fold.anchors and fold.spoken < fold.anchors[-1].message else None,
+        last_marker=top["messages"].end if automatic else fold.marker,
+    )
+
+
+def _hash(*parts: bytes) -> bytes:
+    return blake2b(b"".join(parts), digest_size=16).digest()
+
+
+def _beginning(scope: str) -> bytes:
+    return _hash(VERSION, scope.encode("utf-8", "surrogatepass"))
+
+
+class _Fold:
+    """The mutable inside of one `read`: what the messages so far come to."""
+
+    def __init__(self, body: bytes, shape: bytes, begun: _Links) -> None:
+        self.body = body
+        self.shape = shape
+        self.messages = begun.messages
+        self.key = begun.key
+        self.first = begun.first
+        self.anchors = list(begun.anchors)
+        self.spoken = begun.spoken
+        self.marker = begun.marker
+
+    def add(self, ranges: Sequence[Range]) -> None:
+        for at in ranges:
+            said = link.read(self.body, self.shape, at)
+            place = msgspec.json.encode(said.role) + b"\0"
+            for block in said.blocks:
+                self.key = _hash(self.key, place, block)
+            if self.messages == 0:
+                self.first = self.key
+            if said.asks and len(self.anchors) < MOST_ANCHORS:
+                self._anchor(at)
+            if said.role not in {"user", "system"}:
+                self.spoken = self.messages
+            self.messages += 1
+            if said.marked:
+                found = self.shape.rfind(_MARKER, at.start, at.end)
+                self.marker = found if found >= 0 else at.start  # Written in escapes.
+        if ranges:
+            # One that is nested in a block counts too.
+            self.marker = max(self.marker, self.shape.rfind(_MARKER, ranges[0].start, ranges[-1].end))
+
+    def _anchor(self, at: Range) -> None:
+        """A prompt whose fields are not plain to see, as with a repeated key, has none."""
+        parts = wire.fields(self.shape, at)
+        if parts is None:
+            return
+        content, key = parts["content"], self.key.hex()
+        if self.shape.startswith(b'"', content.start):
+            self.anchors.append(Anchor(key, self.messages, content.end, content.start))
+            return
+        last = len(self.shape[content.start : content.end - 1].rstrip(_WHITE))
+        self.anchors.append(Anchor(key, self.messages, content.start + last))
+
+    def links(self) -> _Links:
+        return _Links(self.key, self.messages, self.first, tuple(self.anchors), self.spoken, self.marker)

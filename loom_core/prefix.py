@@ -1,0 +1,149 @@
+"""What the beginning of a request came to, kept for the next request that begins with the same bytes.
+
+A client resends its whole conversation with every call. Reading it goes on from the longest beginning that
+was read before, so that a call costs what is new in it: comparing bytes is the cheapest thing there is.
+The memo is bounded, lies in memory only, and changes no result. The same bytes up to the end of a message
+are the same fields and messages; of a request that does not go on as those did nothing is taken over.
+"""
+
+import re
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from loom_core import wire
+from loom_core.wire import Range
+
+MOST_BYTES = 32 * 1024 * 1024
+"""Bytes of requests that one memo keeps; those not used for longest go."""
+MOST_BEGINNINGS = 4
+"""Beginnings under one key: a session's main agent's and its subagents'."""
+NEWEST, NEAR = 2, 8
+"""The last messages differ in the next call, and so does one near the end that bears a marker."""
+WORTH, WORTH_BYTES = 16, 32_768
+_OPENS = b'{"messages":['
+_NEXT = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+_MARKER = b'"cache_control"'
+
+T = TypeVar("T")
+
+
+class Beginning(Struct, Generic[T], frozen=True):
+    """A request up to the end of one of its messages, and what it came to.
+
+    `head` are the fields before `messages`, which begins at byte `start`; `count` messages are in it.
+    """
+
+    text: bytes
+    head: dict[str, Range]
+    start: int
+    count: int
+    value: T
+
+
+class Skimmed(Struct, Generic[T], frozen=True):
+    """Where everything lies in a request: its fields, and the messages after those that are `known`.
+
+    `shape` is a `wire.shaped` from the first of these messages on.
+    """
+
+    shape: bytes
+    top: dict[str, Range]
+    ranges: list[Range]
+    known: Beginning[T] | None = None
+
+
+class Memo(Generic[T]):
+    """Beginnings by key: of one session, say. Replaced whole, so that threads need no lock."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most = most_bytes
+        self._size = 0
+        self._kept: dict[str, tuple[Beginning[T], ...]] = {}
+
+    def skim(self, key: str, body: bytes) -> Skimmed[T] | None:
+        """Find what is new in a request; None if it is no object with a list of messages."""
+        return self.resume(key, body) or whole(body)
+
+    def resume(self, key: str, body: bytes) -> Skimmed[T] | None:
+        """The same, but None of a request that does not go on from anything known."""
+        for known in self._kept.get(key, ()):
+            if body.startswith(known.text) and (skimmed := _resumed(known, body)) is not None:
+                return skimmed
+        return None
+
+    def keep(self, key: str, body: bytes, skimmed: Skimmed[T], count: int, value: T) -> None:
+        """Keep what the request came to with the first `count` of the new messages."""
+        start, known = skimmed.top["messages"].start, skimmed.known
+        head = {name: at for name, at in skimmed.top.items() if at.end <= start}
+        text = body[: skimmed.ranges[count - 1].end]
+        new = Beginning(text, head, start, count + (known.count if known else 0), value)
+        others = tuple(it for it in self._kept.pop(key, ()) if it is not known and it.text != text)
+        self._kept[key] = tuple(sorted((new, *others[: MOST_BEGINNINGS - 1]), key=_length, reverse=True))
+        self._size += len(text)
+        if self._size > self._most:
+            self._trim()
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+    @property
+    def beginnings(self) -> tuple[Beginning[T], ...]:
+        return tuple(it for kept in list(self._kept.values()) for it in kept)
+
+    def _trim(self) -> None:
+        """Count anew, since beginnings were replaced meanwhile, and drop what is too much."""
+        size = sum(map(_length, self.beginnings))
+        for key in list(self._kept):
+            if size <= self._most:
+                break
+            size -= sum(map(_length, self._kept.pop(key, ())))
+        self._size = size
+
+
+def staying(skimmed: Skimmed[T]) -> int:
+    """How many of the new messages are worth keeping: those the next call is likely to send again.
+
+    A few short ones are not: to read them again costs less than to keep all that is before them.
+    """
+    ranges = skimmed.ranges
+    count = max(0, len(ranges) - NEWEST)
+    if (
+        skimmed.known
+        and count < WORTH
+        and (not count or ranges[count - 1].end - ranges[0].start < WORTH_BYTES)
+    ):
+        return 0
+    for index in range(max(0, count - NEAR), count):
+        if skimmed.shape.find(_MARKER, ranges[index].start, ranges[index].end) >= 0:
+            return index
+    return count
+
+
+def whole(body: bytes) -> Skimmed[T] | None:
+    """The same without anything known."""
+    shape, top = wire.shaped(body)
+    ranges = wire.elements(shape, top["messages"]) if top and "messages" in top else None
+    return None if top is None or ranges is None else Skimmed(shape, top, ranges)
+
+
+def _resumed(known: Beginning[T], body: bytes) -> Skimmed[T] | None:
+    """The fields and messages after a beginning; None where the request does not go on as others do."""
+    comma = _NEXT.match(body, len(known.text))
+    begins = comma.end() if comma else len(known.text)
+    rest = _OPENS + body[begins:]
+    shape, top = wire.shaped(rest)
+    ranges = wire.elements(shape, top["messages"]) if top and "messages" in top else None
+    # A comma with nothing behind it, or a field that is there twice: as the whole of it reads.
+    if top is None or ranges is None or bool(comma) != bool(ranges) or not known.head.keys().isdisjoint(top):
+        return None
+    shift = begins - len(_OPENS)
+    found = {name: Range(at.start + shift, at.end + shift) for name, at in top.items()}
+    found["messages"] = Range(known.start, found["messages"].end)
+    shape = body if shape is rest else body[:begins] + shape[len(_OPENS) :]
+    moved = [Range(at.start + shift, at.end + shift) for at in ranges]
+    return Skimmed(shape, {**known.head, **found}, moved, known)
+
+
+def _length(it: Beginning[T]) -> int:
+    return len(it.text)

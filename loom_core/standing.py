@@ -1,0 +1,136 @@
+"""What stands for a request once its ledger has answered, and the request with that woven in."""
+
+from msgspec import Struct
+from msgspec.structs import replace as evolve
+
+from loom_core import compose, ledger, weave
+from loom_core.actions import Keep, Remember
+from loom_core.call import CallKind
+from loom_core.ledger import Decision, Pin
+from loom_core.lookup import Answers
+from loom_core.outgoing import Taken
+from loom_core.profile import Profile
+from loom_core.rules import SECOND
+from loom_core.subject import Subject, decides, system_mark
+from loom_core.weave import Woven
+from loom_core.wire import apply
+from loom_core.woven import WovenIn
+from loom_core.wrapper import tokens
+
+PRECISE = 60 * SECOND
+"""A use is written down again after so long: a write for each call would cost more than its weaving."""
+UNKNOWN = "the ledger cannot be read"
+STRANGE = "the system prompt does not hold the profile's placeholder"
+
+
+class Standing(Struct, frozen=True):
+    """`new`: the fields decided with this request. `recall`: how a search for it went, "" for none."""
+
+    profile: Profile
+    answers: Answers
+    new: frozenset[str] = frozenset()
+    recall: str = ""
+    trouble: str = ""
+
+
+def pin_of(subject: Subject, answers: Answers) -> Pin | None:
+    """The identity pinned for the conversation."""
+    return ledger.decode_pin(answers.fields.get(ledger.identity_field(subject.conversation.root), ""))
+
+
+def decisions(subject: Subject, answers: Answers) -> tuple[Decision | None, ...]:
+    """What was decided at each anchor, in order; None where nothing was, or nobody can read it."""
+    fields = answers.fields
+    texts = [fields.get(ledger.anchor_field(it.key), "") for it in subject.conversation.anchors]
+    return tuple([ledger.decode(text) if text else None for text in texts])
+
+
+def used_at(subject: Subject, answers: Answers) -> int:
+    """When the conversation was last woven, to a minute; 0 if nobody knows."""
+    used = answers.fields.get(ledger.used_field(subject.conversation.root), "")
+    return int(used) if used.isdecimal() and used.isascii() and len(used) < 20 else 0
+
+
+def unwoven(subject: Subject, standing: Standing, at: int) -> Taken:
+    """The request as it came: nobody knows what was woven into its conversation before."""
+    told = _told(subject, standing, at)
+    told = evolve(told, missing="store", trouble=told.trouble or UNKNOWN)
+    kept = Keep(_shown_as(subject), told, subject.taken.body or b"")
+    return evolve(subject.taken, woven=told, kept=None if subject.call.agent else kept)
+
+
+def strange(subject: Subject, profile: Profile, at: int) -> Taken:
+    """The request as it came: its system prompt is not the one that the profile is written for."""
+    if not decides(subject.call, subject.taken.asked.request, profile):
+        return subject.taken
+    told = WovenIn(profile.name, subject.began_at, at, trouble=STRANGE, missing="placeholder")
+    return evolve(subject.taken, woven=told)
+
+
+def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
+    """The request with what stands for its conversation; a call beside it is left as it came."""
+    taken, conversation = subject.taken, subject.conversation
+    answers, pin = standing.answers, pin_of(subject, standing.answers)
+    deciding = decides(subject.call, taken.asked.request, standing.profile)
+    is_count = subject.call.kind is CallKind.COUNT
+    if pin is None or not (deciding or is_count or pin.system == system_mark(conversation)):
+        return taken
+    found = decisions(subject, answers)
+    decided = tuple(
+        [
+            (anchor, decision.text)
+            for anchor, decision in zip(conversation.anchors, found, strict=True)
+            if decision and decision.text
+        ]
+    )
+    newest = conversation.newest
+    fits = newest is not None and conversation.last_marker < newest.place
+    ephemeral = compose.ephemeral(standing.profile, answers) if deciding and fits else ""
+    edits = weave.edits(taken.body or b"", conversation, Woven(pin.text, decided, ephemeral))
+    is_new = newest is not None and ledger.anchor_field(newest.key) in standing.new
+    new = (found[-1] or Decision()) if is_new else None
+    told = evolve(
+        _told(subject, standing, at),
+        identity=tokens(pin.text),
+        sticky=sum(tokens(text) for _, text in decided),
+        ephemeral=tokens(ephemeral),
+        replayed=len(decided) - bool(new and new.text),
+        memories=len(new.ids) if new else 0,
+        decided=("woven" if new.text else "empty") if new else "",
+    )
+    body = apply(taken.body or b"", edits)
+    is_kept = deciding and not subject.call.agent
+    return evolve(
+        taken,
+        body=body,
+        woven=told,
+        is_edited=taken.is_edited or bool(edits),
+        behind=taken.behind.moved(edits) if taken.behind else None,
+        owed=None if is_count else _owed(subject, standing, at),
+        kept=Keep(_shown_as(subject), told, body, edits, found, ephemeral) if is_kept else None,
+    )
+
+
+def _shown_as(subject: Subject) -> str:
+    """What the request is asked for by: its session, or of one without the scope of its ledger."""
+    return subject.call.session or subject.scope
+
+
+def _told(subject: Subject, standing: Standing, at: int) -> WovenIn:
+    return WovenIn(
+        standing.profile.name,
+        subject.began_at,
+        at,
+        anchors=len(subject.conversation.anchors),
+        recall=standing.recall,
+        trouble=standing.trouble or standing.answers.trouble,
+    )
+
+
+def _owed(subject: Subject, standing: Standing, at: int) -> Remember | None:
+    """What the next request needs to know: whose session it is, and about when the conversation was used."""
+    name, answers = standing.profile.name, standing.answers
+    used = (ledger.used_field(subject.conversation.root), f"{at}")
+    if answers.fields.get(ledger.SOURCE_FIELD) != name:
+        return Remember(subject.scope, ((ledger.SOURCE_FIELD, name), used))
+    return Remember(subject.scope, (used,)) if at - used_at(subject, answers) > PRECISE else None
