@@ -11,6 +11,7 @@ earlier calls (`prefix.Memo`).
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 
 from msgspec import Struct, field
 
@@ -78,14 +79,16 @@ class _Before(Struct, frozen=True):
 MEMO: Memo[_Before] = Memo()
 
 
-def find(body: bytes, session: str = "") -> Found:
+def find(body: bytes, whose: Callable[[], str] = str) -> Found:
     """Look through a Messages-API body; a new one without the canary is not even parsed. Never raises.
 
-    `session`: under which it is remembered what earlier calls came to.
+    `whose` gives the session under which it is remembered what earlier calls came to, if anything is.
     """
-    skimmed = MEMO.resume(session, body)
+    session = whose() if MEMO else ""
+    skimmed = MEMO.resume(session, body) if MEMO else None
     if skimmed is None and CANARY not in body:
         return NOTHING
+    session = session or whose()
     skimmed = skimmed or whole(body)
     if skimmed is None:
         return Found(notes=("a metadata canary in a body that is not a Messages-API request: left as it is",))
@@ -140,7 +143,7 @@ class _Search:
             return
         cuts = [cut for index, cut in self.cuts.items() if index < count]
         said, before = [word for cut in cuts for word in cut.said], self.before
-        edits = sorted(self._edits(count), key=_start)
+        edits = sorted(self._edits(count), key=lambda edit: edit.start)
         value = _Before(
             edits=(*before.edits, *edits),
             gone=before.gone + sum(index < count for index in self.gone),
@@ -181,7 +184,7 @@ class _Search:
             notes.append(f"metadata blocks that could not be told from other words, left: {left}")
         last = _words(said) if said else before.last
         left += sum(len(cut.said) for cut in self.cuts.values() if cut.stays)
-        edits.sort(key=_start)
+        edits.sort(key=lambda edit: edit.start)
         behind = None
         if (known := self.known) is not None:
             behind = Behind(known.start + 1, len(known.text) - before.shorter, known.count - before.gone)
@@ -277,10 +280,6 @@ class _Search:
             return None
         self.notes.append("a cache marker on a metadata block had no block to move to: dropped")
         return []
-
-
-def _start(edit: Edit) -> int:
-    return edit.start
 
 
 def _words(said: list[bytes | None]) -> Metadata | None:

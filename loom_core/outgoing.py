@@ -64,8 +64,7 @@ def taken_whole(asked: RequestReceived, body: bytes) -> Taken:
     """A request whose body is all here; the metadata block never goes up (contracts section 2)."""
     found = NOTHING
     if is_whole(asked.request):
-        session = first(asked.request.headers, SESSION) or b""
-        found = find(body, session.decode("latin-1"))
+        found = find(body, lambda: (first(asked.request.headers, SESSION) or b"").decode("latin-1"))
     cut, edited = apply(body, found.edits), bool(found.edits)
     return Taken(asked, cut, len(body), found, is_edited=edited, behind=found.behind)
 
@@ -82,8 +81,10 @@ def path_of(request: Request) -> bytes:
 
 def streams_up(request: Request) -> bool:
     """Whether the body goes up chunk by chunk. Without a framing field there is none (RFC 9112 6.3)."""
+    if is_whole(request):
+        return False
     length, coded = framing(request.headers)
-    return bool(coded or whole_number(length)) and not is_whole(request)
+    return bool(coded or whole_number(length))
 
 
 def refusal(asked: RequestReceived) -> Refusal | None:

@@ -61,6 +61,10 @@ class Memo(Generic[T]):
         self._size = 0
         self._kept: dict[str, tuple[Beginning[T], ...]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anything is known."""
+        return bool(self._kept)
+
     def skim(self, key: str, body: bytes) -> Skimmed[T] | None:
         """Find what is new in a request; None if it is no object with a list of messages."""
         return self.resume(key, body) or whole(body)

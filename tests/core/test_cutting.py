@@ -1,6 +1,7 @@
 """What is kept of earlier calls changes nothing; the rules themselves are in `test_metadata.py`."""
 
 import json
+from functools import partial
 from threading import Thread
 
 import pytest
@@ -58,7 +59,7 @@ def test_what_is_known_of_earlier_calls_changes_no_result(
     expected *= 2
     cutting.MEMO.clear()
     for body, session in sent * 2:
-        found = find(body, session)
+        found = find(body, partial(str, session))
         assert evolve(found, behind=None) == expected.pop(0)
         if found.behind is not None:
             assert told_after(apply(body, found.edits), found.behind)
@@ -96,11 +97,11 @@ def test_a_conversation_that_grows_is_looked_at_on_from_where_it_was(monkeypatch
         )
     ]
     whole = json.dumps({"messages": told}).encode()
-    alone = find(json.dumps({"messages": told[:-2]}).encode(), "s")
+    alone = find(json.dumps({"messages": told[:-2]}).encode(), lambda: "s")
     looked: list[object] = []
     real = cutting.blocks
     monkeypatch.setattr(cutting, "blocks", lambda text: (looked.append(text), real(text))[1])
-    found = find(whole, "s")
+    found = find(whole, lambda: "s")
     assert len(looked) <= 3
     assert found.edits[: len(alone.edits)] == alone.edits
     assert (found.cut, found.last and found.last.prompt) == (20, "prompt 19")
@@ -117,7 +118,7 @@ def test_in_a_tool_loop_the_words_of_a_known_prompt_still_speak() -> None:
     ]
     for _ in range(12):
         told += [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]
-        found = find(json.dumps({"messages": told}).encode(), "loop")
+        found = find(json.dumps({"messages": told}).encode(), lambda: "loop")
         assert found.last is not None
         assert found.last.prompt == "prompt 5"
 
