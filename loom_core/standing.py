@@ -106,7 +106,7 @@ def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
         woven=told,
         is_edited=taken.is_edited or bool(edits),
         behind=taken.behind.moved(edits) if taken.behind else None,
-        owed=None if is_count else _owed(subject, standing, at),
+        owed=_owed(subject, standing, at) if deciding else None,
         kept=Keep(_shown_as(subject), told, body, edits, found, ephemeral) if is_kept else None,
     )
 
