@@ -91,7 +91,11 @@ class Question(Struct, frozen=True):
 
 
 class Recalled(Struct, frozen=True):
-    """What the memory found, best first. `trouble` as in `Answers`."""
+    """What the memory found, best first. `trouble` as in `Answers`.
+
+    `forgotten`: those of the question's `exclude` that were deleted since.
+    """
 
     memories: tuple[Memory, ...] = ()
     trouble: str = ""
+    forgotten: tuple[str, ...] = ()

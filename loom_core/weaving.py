@@ -10,7 +10,7 @@
 * Where the ledger cannot be read, and this process does not know all that it held, nothing is woven.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace as evolve
@@ -184,12 +184,22 @@ def _deciding(
         decision = compose.sticky(profile, answers, memorables, recalled or Recalled(), before)
         entries.append(Entry(ledger.anchor_field(newest.key), ledger.encode(decision)))
     newest = subject.conversation.newest
+    entries += _entombed(subject, answers, recalled.forgotten if recalled else ())
     entries += _bygone([anchor for anchor in subject.conversation.anchors if anchor is not newest], answers)
     if not entries:
         return going_up(subject, Standing(profile, answers), at)
     recall = (recalled.trouble or "answered") if recalled else ""
     deciding = Deciding(subject, profile, answers, tuple(entries), recall)
     return deciding, Decide(subject.scope, tuple(entries))
+
+
+def _entombed(subject: Subject, answers: Answers, forgotten: tuple[str, ...]) -> Iterator[Entry]:
+    """Tombstones in the place of decisions with a deleted memory in them: one cache miss is accepted."""
+    for anchor, decision in zip(subject.conversation.anchors, decisions(subject, answers), strict=True):
+        gone = next((name for name in forgotten if decision and name in decision.ids), "")
+        if decision and gone:
+            name = ledger.anchor_field(anchor.key)
+            yield Entry(name, ledger.encode(ledger.entomb(decision, gone)), answers.fields[name])
 
 
 def _bygone(anchors: Iterable[Anchor | None], answers: Answers) -> tuple[Entry, ...]:

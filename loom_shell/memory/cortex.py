@@ -57,11 +57,16 @@ class Cortex:
         if not limit or question.budget <= 0:
             return Recalled()
         allowed = max(0, min(question.deadline, LONGEST))
+
+        def look(db: sqlite3.Connection) -> tuple[list[Memory], tuple[str, ...]]:
+            gone = rows.forgotten(db, question.exclude) if question.exclude else ()
+            return rows.nearest(db, question, limit + SPARE), gone
+
         try:
-            found = await self._ask(allowed, lambda db: rows.nearest(db, question, limit + SPARE))
+            found, gone = await self._ask(allowed, look)
         except MemoryTroubleError as error:
             return Recalled(trouble=str(error))
-        return Recalled(within(found, limit, question.budget))
+        return Recalled(within(found, limit, question.budget), forgotten=gone)
 
     async def put(self, new: NewMemory) -> Memory:
         stored = storable(new)

@@ -30,6 +30,7 @@ _NEWEST = """
     SELECT id, text, at, provenance, 0.0 FROM memory
     WHERE NOT forgotten AND at >= :since ORDER BY at DESC, id DESC LIMIT :limit
 """
+_FORGOTTEN = "SELECT id FROM memory WHERE forgotten AND id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
 _ONE = "SELECT id, text, at, provenance, 0.0 FROM memory WHERE id = :id AND NOT forgotten"
 _PUT = """
     INSERT INTO memory (at, provenance, scope, session, text, around)
@@ -67,6 +68,12 @@ def nearest(db: sqlite3.Connection, question: Question, limit: int) -> list[Memo
         "limit": limit,
     }
     return [*map(_memory, db.execute(NEAREST, asked))]
+
+
+def forgotten(db: sqlite3.Connection, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of them that were deleted."""
+    rows = db.execute(_FORGOTTEN, {"ids": _json([row for one in ids if (row := number(one))])})
+    return tuple(f"{row}" for (row,) in rows)
 
 
 def newest(db: sqlite3.Connection, limit: int, since: int) -> tuple[Memory, ...]:

@@ -203,3 +203,18 @@ def test_a_count_of_tokens_that_names_no_account_is_woven_as_its_conversation_is
     assert kinds(counted) == ["LookUp", "SendUpstream"]
     assert texts(up(counted)) == texts(up(whole))[:-1], "all but what is ephemeral"
     assert SELF in spoken(counted)
+
+
+@pytest.mark.spec("weave.forgotten")
+def test_a_memory_that_was_deleted_is_woven_no_more_from_the_next_prompt_on() -> None:
+    sources = Sources()
+    first = through(sources, sent())
+    assert TEA.text.encode() in up(first)
+    sources.memories, sources.forgotten = (), (TEA.id,)
+    later = (prompt("Tea?"), answer("Yes."), prompt("And milk?"))
+    second = through(sources, sent(*later))
+    assert TEA.text.encode() not in up(second)
+    assert len([it for it in second.of(Decide)[0].entries if it.expected is not None]) == 1
+    sources.forgotten = ()
+    again = through(sources, sent(*later))
+    assert up(again) == up(second), "for good"

@@ -91,6 +91,7 @@ class Sources:
     memories: tuple[Memory, ...] = (TEA,)
     is_read: bool = True
     trouble: str = ""
+    forgotten: tuple[str, ...] = ()
 
     def answers(self, asked: LookUp) -> Answers:
         reading = asked.reading
@@ -110,7 +111,7 @@ class Sources:
                 return LookupsAnswered(at, self.answers(asked))
             case Recall(question):
                 found = tuple(it for it in self.memories if it.id not in question.exclude)
-                return MemoriesRecalled(at, Recalled(found))
+                return MemoriesRecalled(at, Recalled(found, forgotten=self.forgotten))
             case Decide(_, entries):
                 for entry in entries:
                     if entry.expected is not None and self.fields.get(entry.name) == entry.expected:

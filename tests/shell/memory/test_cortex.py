@@ -275,3 +275,16 @@ async def test_a_closed_memory_has_let_go_of_its_file_and_says_so(tmp_path: Path
     assert await memory.search(Question("loom")) == Recalled(trouble="the memory is closed")
     with pytest.raises(MemoryTroubleError, match="is closed"):
         await memory.recent(1)
+
+
+@pytest.mark.spec("memory.tells-forgotten")
+async def test_a_search_tells_which_of_those_to_leave_out_were_forgotten(memory: Cortex) -> None:
+    await told(memory, "tea at four", "tea at five", "tea at six")
+    await memory.forget("1")
+    await memory.forget("3")
+    for query in ("tea", "", "nothing like it"):
+        told_of = await memory.search(
+            Question(query, exclude=("3", "2", "odd", "99"), deadline=5_000_000_000)
+        )
+        assert told_of.forgotten == ("3",)
+    assert (await memory.search(Question("tea", deadline=5_000_000_000))).forgotten == ()
