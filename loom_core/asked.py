@@ -1,16 +1,14 @@
 """A Messages-API request's fields in one pass over its bytes, each left as it lies there."""
 
-import re
 from collections.abc import Iterable
 
 import msgspec
 from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
-from loom_core.wire import Edit
+from loom_core.wire import COMMA, Edit
 
 _NONE = Raw()
-_NEXT = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 
 
 class Behind(Struct, frozen=True, gc=False):
@@ -66,7 +64,7 @@ def as_asked(body: bytes, behind: Behind | None = None) -> Asked:
     The messages `behind` are left out, and cost nothing.
     """
     if behind is not None:
-        comma = _NEXT.match(body, behind.end)
+        comma = COMMA.match(body, behind.end)
         body = body[: behind.start] + body[comma.end() if comma else behind.end :]
     try:
         return _ASKED.decode(body)

@@ -6,7 +6,6 @@ The memo is bounded, lies in memory only, and changes no result. The same bytes 
 are the same fields and messages; of a request that does not go on as those did nothing is taken over.
 """
 
-import re
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -15,14 +14,13 @@ from loom_core import wire
 from loom_core.wire import Range
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Bytes of requests that one memo keeps; those not used for longest go."""
+"""Bytes of requests that one memo keeps; those that were kept longest ago go."""
 MOST_BEGINNINGS = 4
 """Beginnings under one key: a session's main agent's and its subagents'."""
 NEWEST, NEAR = 2, 8
 """The last messages differ in the next call, and so does one near the end that bears a marker."""
 WORTH, WORTH_BYTES = 16, 32_768
 _OPENS = b'{"messages":['
-_NEXT = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 _MARKER = b'"cache_control"'
 
 T = TypeVar("T")
@@ -133,7 +131,7 @@ def whole(body: bytes) -> Skimmed[T] | None:
 
 def _resumed(known: Beginning[T], body: bytes) -> Skimmed[T] | None:
     """The fields and messages after a beginning; None where the request does not go on as others do."""
-    comma = _NEXT.match(body, len(known.text))
+    comma = wire.COMMA.match(body, len(known.text))
     begins = comma.end() if comma else len(known.text)
     rest = _OPENS + body[begins:]
     shape, top = wire.shaped(rest)

@@ -4,7 +4,8 @@ A request is a chain of blocks in the order upstream caches them: tools, system,
 each there are a key, made as for the chain of a conversation (link.py), and a byte that says what it is.
 
 A client resends its whole conversation with every call. What a body begins with was read with an earlier
-one, if its checksum says so: only what is new is read then. This changes no result.
+one, if its checksum says so: only what is new is read then. Two beginnings with one checksum (2^-32) could at
+most name a wrong cause.
 """
 
 import re
@@ -20,6 +21,7 @@ from msgspec.structs import replace as evolve
 from loom_core import link, wire
 from loom_core.link import Link
 from loom_core.reading import Json, as_dict, as_text
+from loom_core.system import ATTRIBUTION
 from loom_core.wire import Range
 from loom_core.woven import WovenIn
 
@@ -40,14 +42,12 @@ _SETTINGS = ("thinking", "tool_choice")
 _NEAR = 8
 """Messages at the end whose markers move with the next call."""
 _TRIES = 16
-_ATTRIBUTION = b"x-anthropic-billing-header:"
-"""How a system block may begin that upstream strips, and that differs each time (contracts section 1)."""
+_ATTRIBUTION = ATTRIBUTION.encode()
 _ATTRIBUTED = b'={"text":"' + _ATTRIBUTION
 _REMINDER, _REMINDED = b'={"text":"<system-reminder>\\n', b'\\n</system-reminder>","type":"text"}'
 _WITHIN = 512
 """Bytes after the messages in which the attribution stands, if `system` follows them."""
 _MESSAGES = re.compile(rb'"messages"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*')
-_NEXT = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 _END = re.compile(rb'\](?=[ \t\r\n]*(?:,[ \t\r\n]*"[a-z_]+"[ \t\r\n]*:|\}[ \t\r\n]*\Z))')
 _NULL = b"null"
 
@@ -140,7 +140,7 @@ def _grown(shape: Shape, body: bytes, woven: WovenIn | None) -> Shape | None:
         return None
     begin, view = opening.end(), memoryview(body)
     stop = begin + known.length
-    following = _NEXT.match(body, stop) if known.length else opening
+    following = wire.COMMA.match(body, stop) if known.length else opening
     if following is None or crc32(view[begin:stop]) != known.checksum:
         return None
     ranges, end = _until_end(body, following.end())

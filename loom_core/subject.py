@@ -12,11 +12,10 @@ from loom_core.headers import first
 from loom_core.outgoing import Taken
 from loom_core.profile import Profile
 from loom_core.reading import as_dict, as_text
+from loom_core.system import ATTRIBUTION
 from loom_core.values import Request
 from loom_core.wire import UNREADABLE
 
-ATTRIBUTION = "x-anthropic-billing-header:"
-"""How the client's first system block may begin (contracts section 1); the rest may differ each time."""
 CLIENT = b"claude-cli/"
 
 

@@ -8,6 +8,9 @@ from loom_core.block import decoded
 from loom_core.reading import Json, as_dict, as_text
 from loom_core.wire import UNREADABLE, Range
 
+ATTRIBUTION = "x-anthropic-billing-header:"
+"""How the client's first block may begin, which upstream strips by its place; the rest of it may differ each
+time (contracts section 1)."""
 _WHITE = b" \t\r\n"
 _EMPTY = frozenset({b"null", b'""'})
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _OPENS = {kind: re.compile(rb"[ \t\r\n]*" + re.escape(kind) + rb"[ \t\r\n]*") for kind in (b"{", b"[")}
 _CLOSES = {kind: re.compile(rb"[ \t\r\n]*" + re.escape(kind) + rb"[ \t\r\n]*\Z") for kind in (b"}", b"]")}
-_COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 _KEY = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"[ \t\r\n]*:[ \t\r\n]*')
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -193,7 +193,7 @@ def _walked(
             return None
         position = found.end() + len(memoryview(value))
         ranges.append(Range(found.end(), position))
-        before = _COMMA
+        before = COMMA
     if not values:
         opened = before.match(body, position, end)
         position = opened.end() if opened else position

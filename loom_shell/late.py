@@ -5,11 +5,14 @@ beyond it, and what it finds waits, bounded, for the next one.
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 
 from msgspec.structs import replace as evolve
 
 from loom_core.lookup import Memory, Question, Recalled
-from loom_shell.memory import TIMED_OUT, MemoryPort
+from loom_shell.memory import TIMED_OUT
+
+Search = Callable[[Question], Coroutine[object, object, Recalled]]
 
 LATE = 2_000_000_000
 """Nanoseconds a search may take in all."""
@@ -22,17 +25,17 @@ MOST_WAITING = 256
 class LateSearch:
     """For one event loop. A search never takes longer than its question says."""
 
-    def __init__(self, memory: MemoryPort) -> None:
-        self._memory = memory
+    def __init__(self, search: Search) -> None:
+        self._search = search
         self._running: set[asyncio.Task[Recalled]] = set()
         self._waiting: dict[str, tuple[Memory, ...]] = {}
 
     async def search(self, scope: str, question: Question) -> Recalled:
         """Search for a prompt of the conversation `scope`; what came late for the one before comes first."""
         if len(self._running) >= MOST_LATE:
-            return await self._memory.search(question)
+            return await self._search(question)
         patient = evolve(question, deadline=max(question.deadline, LATE))
-        task = asyncio.get_running_loop().create_task(self._memory.search(patient))
+        task = asyncio.get_running_loop().create_task(self._search(patient))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:

@@ -142,7 +142,7 @@ class Weaver:
             self._sources = _Sources(store, Cortex(config.home), None)
         else:
             remote = RemoteMemory(config.memory.url, config.memory.key, Driver.now)
-            self._sources = _Sources(store, remote, LateSearch(remote))
+            self._sources = _Sources(store, remote, LateSearch(remote.search))
 
     async def _server(self, embedded: Embedded) -> Path:
         try:

@@ -10,7 +10,8 @@ from loom_core import call, chain
 from loom_core.call import Call
 from loom_core.metadata import Metadata
 from loom_core.profile import Profile
-from loom_core.subject import ATTRIBUTION, decides, scope_of, system_mark
+from loom_core.subject import decides, scope_of, system_mark
+from loom_core.system import ATTRIBUTION
 from loom_core.values import Headers, Request
 from tests.support.conversations import MARKER, SCOPE, hostile, text
 from tests.support.weaving import AGENT, COUNT, MAIN, SIDE

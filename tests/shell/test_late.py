@@ -7,7 +7,7 @@ import pytest
 from loom_core.lookup import Memory, Question, Recalled
 from loom_shell import late
 from loom_shell.late import LateSearch
-from loom_shell.memory import TIMED_OUT, NewMemory
+from loom_shell.memory import TIMED_OUT
 from tests.support.wire import until
 
 pytestmark = pytest.mark.anyio
@@ -29,24 +29,6 @@ class Slow:
         await gate.wait()
         return Recalled((Memory(f"{number}", "words"), Memory("same", "words")))
 
-    async def put(self, new: NewMemory) -> Memory:
-        raise NotImplementedError
-
-    async def forget(self, memory_id: str) -> bool:
-        raise NotImplementedError
-
-    async def get(self, memory_id: str) -> Memory | None:
-        raise NotImplementedError
-
-    async def recent(self, limit: int, since: int = 0) -> tuple[Memory, ...]:
-        raise NotImplementedError
-
-    async def health(self) -> str:
-        return ""
-
-    async def aclose(self) -> None:
-        pass
-
 
 async def ended(search: LateSearch) -> None:
     await asyncio.gather(*search._running)
@@ -60,7 +42,7 @@ def ids(found: Recalled) -> list[str]:
 @pytest.mark.spec("weaver.late")
 async def test_what_comes_late_is_for_the_next_prompt_of_its_conversation() -> None:
     memory = Slow()
-    search = LateSearch(memory)
+    search = LateSearch(memory.search)
     assert await search.search("a", Question("one", deadline=SOON)) == Recalled(trouble=TIMED_OUT)
     memory.gates[0].set()
     await ended(search)
@@ -84,7 +66,7 @@ async def test_late_searches_and_what_they_found_are_bounded(monkeypatch: pytest
     monkeypatch.setattr(late, "MOST_LATE", 2)
     monkeypatch.setattr(late, "MOST_WAITING", 1)
     memory = Slow()
-    search = LateSearch(memory)
+    search = LateSearch(memory.search)
     for scope in ("a", "b"):
         await search.search(scope, Question("x", deadline=SOON))
     assert [asked.deadline for asked in memory.asked] == [late.LATE, late.LATE]
@@ -102,7 +84,7 @@ async def test_late_searches_and_what_they_found_are_bounded(monkeypatch: pytest
 @pytest.mark.spec("weaver.late")
 async def test_a_client_that_leaves_and_the_end_leave_no_search_behind() -> None:
     memory = Slow()
-    search = LateSearch(memory)
+    search = LateSearch(memory.search)
     asking = asyncio.create_task(search.search("a", Question("x", deadline=AMPLE)))
     await until(lambda: bool(memory.gates))
     asking.cancel()
