@@ -1,23 +1,23 @@
-"""Metrics: counted in this process, read as Prometheus text, collected for OTLP.
+"""Metrics: added up in this process, read as Prometheus text, collected for OTLP.
 
-`record` costs microseconds and never raises; a level costs nothing until it is read. What is told is
+`record` costs about a microsecond and never raises; a level costs nothing until it is read. What is told is
 checked against the catalogue: an unknown name or label is left out, and the values of a label are
-bounded in number.
+bounded in number. The SDK has the forms they are told in; its own instruments take ten times as long.
 """
 
 import re
-from collections.abc import Callable, Iterable
+import time
+from bisect import bisect_left
+from collections.abc import Callable
 from threading import Lock
-from typing import Any
 
 from openinference.semconv.resource import ResourceAttributes
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.metrics.export import MetricsData
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics import export
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -25,6 +25,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from loom_shell.catalogue import CATALOGUE, MODELS, Metric
 
 Labels = tuple[tuple[str, str], ...]
+_Times = tuple[int, int]
+"""Since when figures are added up, and now: nanoseconds since the epoch."""
 
 MAX_VALUES = 48
 """Values of one label of one metric; every other one is told as `OTHER`."""
@@ -46,28 +48,11 @@ def resource(project: str, version: str) -> Resource:
 
 
 class _Reader(PrometheusMetricReader):
-    """One reader for both forms: a second would double the cost of each record."""
+    """The Prometheus form of what `collected` gives; it needs no provider."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, collected: Callable[[], MetricsData | None]) -> None:
         super().__init__(scope_info_enabled=False, registry=registry)
-        self._is_for_otlp = False
-        self._collected: MetricsData | None = None
-
-    def otlp(self) -> MetricsData | None:
-        """Everything so far; call it under the lock that guards the registry."""
-        self._is_for_otlp = True
-        try:
-            self.collect()
-        finally:
-            self._is_for_otlp = False
-        collected, self._collected = self._collected, None
-        return collected
-
-    def _receive_metrics(self, metrics_data: MetricsData, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        if self._is_for_otlp:
-            self._collected = metrics_data
-        else:
-            super()._receive_metrics(metrics_data, *args, **kwargs)
+        self._set_collect_callback(lambda *_args, **_kwargs: collected())  # type: ignore[arg-type]
 
 
 class Metrics:
@@ -75,32 +60,13 @@ class Metrics:
 
     def __init__(self, about: Resource, note: Callable[[str], None]) -> None:
         self._note = note
-        self._registry = CollectorRegistry()
+        self._about = about
+        self._began_at = time.time_ns()
         self._reading = Lock()
-        self._reader = _Reader(self._registry)
-        self._provider = MeterProvider(
-            metric_readers=[self._reader],
-            resource=about,
-            views=[_view(metric) for metric in CATALOGUE],
-            # Exemplars would look for an ambient span; there is none.
-            exemplar_filter=AlwaysOffExemplarFilter(),
-            shutdown_on_exit=False,
-        )
-        meter = self._provider.get_meter("loom")
-        self._instruments = {
-            metric.name: (_Counted if metric.kind == "counter" else _Instrument)(
-                metric, _recorder(meter, metric)
-            )
-            for metric in CATALOGUE
-            if metric.kind != "level"
-        }
+        self._registry = CollectorRegistry()
+        self._reader = _Reader(self._registry, self._collected)
+        self._instruments = {it.name: _Instrument(it) for it in CATALOGUE if it.kind != "level"}
         self._levels: dict[str, Callable[[], int]] = {}
-        for metric in CATALOGUE:
-            if metric.kind == "level":
-                # An up-down counter, since the levels of several workers add up.
-                meter.create_observable_up_down_counter(
-                    metric.name, [self._reading_of(metric.name)], metric.unit, metric.description
-                )
         self._unknown: set[str] = set()
 
     def record(self, name: str, value: float, labels: Labels = ()) -> None:
@@ -119,59 +85,107 @@ class Metrics:
     def page(self) -> tuple[bytes, str]:
         """The Prometheus text and its content type."""
         with self._reading:
-            self._settle()
             return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def otlp(self) -> bytes:
         """An OTLP export request with everything so far; b"" if there is nothing."""
-        with self._reading:
-            self._settle()
-            told = self._reader.otlp()
+        told = self._collected()
         return b"" if told is None else encode_metrics(told).SerializeToString()
 
     def close(self) -> None:
-        self._provider.shutdown()
+        self._reader.shutdown()
 
-    def _settle(self) -> None:
-        for instrument in self._instruments.values():
-            instrument.settle()
+    def _collected(self) -> MetricsData | None:
+        """Everything so far, in the SDK's own form; None if there is nothing."""
+        times = (self._began_at, time.time_ns())
+        told = [it for metric in CATALOGUE if (it := self._told(metric, times)) is not None]
+        if not told:
+            return None
+        scope = export.ScopeMetrics(InstrumentationScope("loom"), told, "")
+        return MetricsData([export.ResourceMetrics(self._about, [scope], "")])
 
-    def _reading_of(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        def read(_: CallbackOptions) -> Iterable[Observation]:
-            level = self._levels.get(name)
-            return () if level is None else (Observation(level()),)
+    def _told(self, metric: Metric, times: _Times) -> export.Metric | None:
+        if metric.kind != "level":
+            found = self._instruments[metric.name].told(times)
+        elif (level := self._levels.get(metric.name)) is not None:
+            # No gauge, since the levels of several workers add up.
+            found = _sum([export.NumberDataPoint({}, *times, level())], is_monotonic=False)
+        else:
+            found = None
+        return export.Metric(metric.name, metric.description, metric.unit, found) if found else None
 
-        return read
+
+class _Figures:
+    """What came in for one set of labels. A value is in the first bucket whose edge it is not beyond."""
+
+    def __init__(self, edges: tuple[float, ...]) -> None:
+        self._edges = edges
+        self._counts = [0] * (len(edges) + 1)
+        self._sum: float = 0
+        self._least: float = MAX_FIGURE
+        self._most: float = 0
+
+    def add(self, value: float) -> None:
+        self._counts[bisect_left(self._edges, value)] += 1
+        self._sum += value
+        self._least = min(self._least, value)
+        self._most = max(self._most, value)
+
+    def number(self, labels: Labels, times: _Times) -> export.NumberDataPoint:
+        return export.NumberDataPoint(dict(labels), *times, self._sum)
+
+    def histogram(self, labels: Labels, times: _Times) -> export.HistogramDataPoint:
+        return export.HistogramDataPoint(
+            dict(labels),
+            *times,
+            count=sum(self._counts),
+            sum=self._sum,
+            bucket_counts=tuple(self._counts),
+            explicit_bounds=self._edges,
+            min=self._least,
+            max=self._most,
+        )
 
 
 class _Instrument:
     """One metric: its labels checked once for each set of them, then looked up."""
 
-    def __init__(self, metric: Metric, recorder: Callable[[float, dict[str, str]], None]) -> None:
+    def __init__(self, metric: Metric) -> None:
         self._metric = metric
-        self._recorder = recorder
-        self._sets: dict[Labels, dict[str, str]] = {}
+        self._adding = Lock()
+        self._given: dict[Labels, _Figures] = {}
+        self._figures: dict[Labels, _Figures] = {}
         self._values: dict[str, set[str]] = {label: set() for label in metric.labels}
 
     def record(self, value: float, labels: Labels) -> None:
         if not 0 <= value <= MAX_FIGURE:
             return
-        known = self._sets.get(labels)
-        if known is None:
-            known = self._checked(labels)
-            if len(self._sets) < MAX_SETS:
-                self._sets[labels] = known
-        self._recorder(value, known)
+        with self._adding:
+            (self._given.get(labels) or self._found(labels)).add(value)
 
-    def settle(self) -> None:
-        """Hand on what was put aside."""
+    def told(self, times: _Times) -> export.Sum | export.Histogram | None:
+        """Everything up to the second of the times, since the first; None if there is nothing."""
+        with self._adding:
+            figures = self._figures.items()
+            if not figures:
+                return None
+            if self._metric.kind == "counter":
+                return _sum([it.number(labels, times) for labels, it in figures], is_monotonic=True)
+            points = [it.histogram(labels, times) for labels, it in figures]
+        return export.Histogram(points, AggregationTemporality.CUMULATIVE)
 
-    def _checked(self, labels: Labels) -> dict[str, str]:
-        return {
-            label: self._bounded(label, value)
-            for label, value in labels
-            if label in self._metric.labels and value
-        }
+    def _found(self, labels: Labels) -> _Figures:
+        told = self._checked(labels)
+        if len(self._figures) >= MAX_SETS and told not in self._figures:
+            told = tuple((label, OTHER) for label, _ in told)
+        figures = self._figures.setdefault(told, _Figures(self._metric.edges))
+        if len(self._given) < MAX_SETS:
+            self._given[labels] = figures
+        return figures
+
+    def _checked(self, labels: Labels) -> Labels:
+        listed = {label: value for label, value in labels if label in self._metric.labels and value}
+        return tuple((label, self._bounded(label, value)) for label, value in sorted(listed.items()))
 
     def _bounded(self, label: str, value: str) -> str:
         seen = self._values[label]
@@ -188,36 +202,5 @@ class _Instrument:
         return told
 
 
-class _Counted(_Instrument):
-    """A counter: added up here, and handed on when somebody reads it, for that costs ten times as much."""
-
-    def __init__(self, metric: Metric, recorder: Callable[[float, dict[str, str]], None]) -> None:
-        super().__init__(metric, recorder)
-        self._adding = Lock()
-        self._sums: dict[Labels, float] = {}
-
-    def record(self, value: float, labels: Labels) -> None:
-        if not 0 <= value <= MAX_FIGURE:
-            return
-        with self._adding:
-            self._sums[labels] = self._sums.get(labels, 0) + value
-            is_full = len(self._sums) >= MAX_SETS
-        if is_full:
-            self.settle()
-
-    def settle(self) -> None:
-        with self._adding:
-            sums, self._sums = self._sums, {}
-        for labels, value in sums.items():
-            super().record(min(value, MAX_FIGURE), labels)
-
-
-def _view(metric: Metric) -> View:
-    aggregation = ExplicitBucketHistogramAggregation(metric.edges) if metric.edges else None
-    return View(instrument_name=metric.name, attribute_keys=set(metric.labels), aggregation=aggregation)
-
-
-def _recorder(meter: Meter, metric: Metric) -> Callable[[float, dict[str, str]], None]:
-    if metric.kind == "counter":
-        return meter.create_counter(metric.name, metric.unit, metric.description).add
-    return meter.create_histogram(metric.name, metric.unit, metric.description).record
+def _sum(points: list[export.NumberDataPoint], *, is_monotonic: bool) -> export.Sum:
+    return export.Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic)

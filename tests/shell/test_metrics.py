@@ -109,6 +109,18 @@ def test_values_of_a_label_are_bounded(counted: Counted) -> None:
 
 
 @pytest.mark.spec("metrics.bounded")
+def test_so_are_the_sets_of_labels_and_no_value_is_lost(counted: Counted) -> None:
+    for one in range(MAX_VALUES):
+        for other in range(MAX_VALUES):
+            counted.record("loom.upstream.errors", 1, (("cause", f"{one}"), ("status", f"{other}")))
+    page = counted.page()
+    sets = [value for name, value in page.items() if name.startswith("loom_upstream")]
+    assert len(sets) == MAX_SETS + 1
+    assert sum(sets) == MAX_VALUES**2
+    assert page['loom_upstream_errors_total{cause="other",status="other"}'] == MAX_VALUES**2 - MAX_SETS
+
+
+@pytest.mark.spec("metrics.bounded")
 @pytest.mark.parametrize("model", ["a b", "x" * 65, "\n", 'a"b', "ü", "../x\x00"])
 def test_a_model_with_an_odd_name_is_another(counted: Counted, model: str) -> None:
     counted.record("loom.tokens", 1, (("model", model),))
