@@ -49,6 +49,21 @@ def test_a_record_arrives_as_it_is() -> None:
     }
 
 
+@pytest.mark.spec("telemetry.exact")
+@pytest.mark.parametrize("length", [0, 1, 64, 65, 127, 128, 16_383, 16_384, 2_100_000])
+def test_a_text_of_any_length_arrives_as_it_is(length: int) -> None:
+    sent = record(attributes=(("é" * 100, "ü" * length), ("b", "b" * length), ("c", 1)))
+    for _ in range(2):
+        (span,) = decoded(encoded(sent, ABOUT))
+        assert span.attributes == dict(sent.attributes)
+
+
+def test_values_that_are_equal_and_of_another_type_are_told_apart() -> None:
+    for value in (1, True, 1.0, 0, False, 0.0):
+        (span,) = decoded(encoded(record(attributes=(("a", value),)), ABOUT))
+        assert type(span.attributes["a"]) is type(value)
+
+
 def test_a_root_has_no_parent_and_a_good_span_no_status() -> None:
     (span,) = decoded(encoded(record(), ABOUT))
     assert (span.parent_id, span.error, span.kind) == ("", "", 1)
