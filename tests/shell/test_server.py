@@ -18,7 +18,7 @@ from loom_shell.log import Log
 from loom_shell.server import CannotBind, hypercorn_config, listen
 from loom_shell.simulator import Scenario, Simulator
 from loom_shell.simulator.steps import Send, Step, Wait
-from tests.support.child import Served, served, started
+from tests.support.child import DEADLINE, Served, served, started
 from tests.support.wire import Answer, Caller, Ended, dial, request, until
 
 pytestmark = pytest.mark.anyio
@@ -318,3 +318,30 @@ def test_hypercorn_adds_no_header_of_its_own() -> None:
     with settings.create_sockets().insecure_sockets[0] as copy:
         assert copy.fileno() >= 0
     log.close(1.0)
+
+
+READY = """
+import gc, os, signal, sys
+from loom_shell.config import load
+from loom_shell.server import listen, run
+
+def ready():
+    print(gc.get_freeze_count(), gc.get_count()[0], len(gc.get_objects()), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+config = load({"host": "127.0.0.1", "port": "0", "home": sys.argv[1], "log": "json"}, {"HOME": sys.argv[1]})
+run(config, listen(config), ready)
+"""
+
+
+@pytest.mark.spec("server.collector")
+async def test_the_collector_leaves_alone_what_was_there_before_the_first_request(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", READY, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await asyncio.wait_for(child.communicate(), DEADLINE)
+    frozen, new, looked_at = map(int, said.split())
+    assert frozen > 10_000
+    assert new < 700
+    assert looked_at < 2_000
+    assert child.returncode == 0
