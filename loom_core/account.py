@@ -11,7 +11,7 @@ from loom_core.past import Past
 from loom_core.rules import SECOND, Content
 from loom_core.spans import ToolFacts, TurnFacts, hook_span, tool_span, turn_span
 from loom_core.trace import derived_id, traceparent
-from loom_core.values import ExchangeKey, TurnKey
+from loom_core.values import ExchangeKey, Figure, TurnKey
 
 MAX_TOOLS = 1_024
 """Tools of one turn that may be out at once; more are not followed."""
@@ -232,12 +232,12 @@ def closing(key: TurnKey, turn: Turn, ended_at: int, outcome: str) -> Actions:
     root = ExportSpan(turn_span(_facts(key, turn, end, outcome)))
     word = outcome.partition(":")[0]
     kind = (("outcome", word), ("agent", "subagent" if key.agent else "main"))
-    measures = (
-        Measure("loom.turns", 1, kind),
-        Measure("loom.turn.duration", (end - turn.began_at) / SECOND, kind),
-        Measure("loom.turn.calls", turn.calls, kind),
+    figures = (
+        Figure("loom.turns", 1, kind),
+        Figure("loom.turn.duration", (end - turn.began_at) / SECOND, kind),
+        Figure("loom.turn.calls", turn.calls, kind),
     )
-    return (*_released(turn), *lost, root, *measures)
+    return (*_released(turn), *lost, root, Measure(figures))
 
 
 def _facts(key: TurnKey, turn: Turn, end: int, outcome: str) -> TurnFacts:

@@ -11,7 +11,7 @@ from loom_core.ledger import Decision
 from loom_core.lookup import Entry, Question, Reading
 from loom_core.message import Seen
 from loom_core.trace import SpanRecord
-from loom_core.values import Headers, Key
+from loom_core.values import Figure, Headers, Key
 from loom_core.wire import Edit
 from loom_core.woven import WovenIn
 
@@ -153,11 +153,9 @@ class ExportSpan(Struct, frozen=True):
 
 
 class Measure(Struct, frozen=True):
-    """Record one value of a metric. `labels` never name a session, prompt or trace."""
+    """Record values of metrics."""
 
-    name: str
-    value: float
-    labels: tuple[tuple[str, str], ...] = ()
+    figures: tuple[Figure, ...]
 
 
 class Retire(Struct, frozen=True):

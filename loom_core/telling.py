@@ -16,9 +16,10 @@ from loom_core.outgoing import Taken, is_whole, path_of
 from loom_core.rules import SECOND
 from loom_core.shape import Shape
 from loom_core.spans import call_spans
-from loom_core.values import ExchangeKey
+from loom_core.values import ExchangeKey, Figure
 
 Labels = tuple[tuple[str, str], ...]
+Figures = tuple[Figure, ...]
 
 
 class Answer(Struct, frozen=True):
@@ -103,7 +104,7 @@ def _told(key: ExchangeKey, ended: Ended, seen: Seen | None) -> Actions:
         return ()
     figures = (*_of_every_exchange(ended), *_of_the_blocks(ended), *_of_the_weaving(ended))
     if ended.told is None:
-        return figures
+        return (Measure(figures),)
     said = ended.told.call
     ok = ended.outcome == "complete" and ended.status is not None and ended.status < 400
     failure = "" if ok else _failure(ended, seen)
@@ -113,7 +114,7 @@ def _told(key: ExchangeKey, ended: Ended, seen: Seen | None) -> Actions:
     facts = evolve(_facts(key, ended, seen, failure), miss=missed)
     spans = tuple(ExportSpan(span) for span in call_spans(facts))
     news = Tell(turn_key(said, key), CallEnded(ended.at, key, seen, ok, failure, shape))
-    return (*spans, *figures, *_of_the_call(ended, said, seen, failure), news)
+    return (*spans, Measure((*figures, *_of_the_call(ended, said, seen, failure))), news)
 
 
 def _of_the_cache(ended: Ended, told: Told, seen: Seen | None) -> tuple[Shape | None, Miss | None]:
@@ -178,7 +179,7 @@ def _facts(key: ExchangeKey, ended: Ended, seen: Seen | None, failure: str) -> C
     )
 
 
-def _of_every_exchange(ended: Ended) -> Actions:
+def _of_every_exchange(ended: Ended) -> Figures:
     request = ended.taken.asked.request
     # Few routes, so that no path anyone makes up becomes a label.
     route = path_of(request).decode("ascii") if is_whole(request) else "other"
@@ -187,61 +188,61 @@ def _of_every_exchange(ended: Ended) -> Actions:
         ("http.response.status_code", str(ended.status or "none")),
         ("http.route", route),
     )
-    took = Measure("http.server.request.duration", (ended.at - ended.taken.asked.at) / SECOND, labels)
+    took = Figure("http.server.request.duration", (ended.at - ended.taken.asked.at) / SECOND, labels)
     if ended.outcome not in ("no answer", "upstream broke"):
         return (took,)
     cause = ended.detail.partition(":")[0]
-    return took, Measure(
+    return took, Figure(
         "loom.upstream.errors", 1, (("cause", cause), ("status", str(ended.status or "none")))
     )
 
 
-def _of_the_blocks(ended: Ended) -> Actions:
+def _of_the_blocks(ended: Ended) -> Figures:
     found = ended.taken.found
     counts = (("cut", found.cut), ("left", found.left))
     blocks = tuple(
-        Measure("loom.metadata.blocks", count, (("result", result),)) for result, count in counts if count
+        Figure("loom.metadata.blocks", count, (("result", result),)) for result, count in counts if count
     )
-    return (*blocks, Measure("loom.rewrites", 1, (("kind", "metadata"),))) if found.edits else blocks
+    return (*blocks, Figure("loom.rewrites", 1, (("kind", "metadata"),))) if found.edits else blocks
 
 
-def _of_the_weaving(ended: Ended) -> Actions:
+def _of_the_weaving(ended: Ended) -> Figures:
     woven = ended.taken.woven
     if woven is None:
         return ()
     labels = (("what", "request"), ("outcome", woven.outcome))
-    took = Measure("loom.weave.duration", (woven.ended_at - woven.began_at) / SECOND, labels)
+    took = Figure("loom.weave.duration", (woven.ended_at - woven.began_at) / SECOND, labels)
     kinds = (("identity", woven.identity), ("sticky", woven.sticky), ("ephemeral", woven.ephemeral))
-    counts = (Measure("loom.weave.tokens", count, (("what", kind),)) for kind, count in kinds if count)
-    rewritten = (Measure("loom.rewrites", 1, (("kind", "weave"),)),) if woven.tokens else ()
-    return (Measure("loom.weave.runs", 1, labels), took, *counts, *rewritten)
+    counts = (Figure("loom.weave.tokens", count, (("what", kind),)) for kind, count in kinds if count)
+    rewritten = (Figure("loom.rewrites", 1, (("kind", "weave"),)),) if woven.tokens else ()
+    return (Figure("loom.weave.runs", 1, labels), took, *counts, *rewritten)
 
 
-def _of_the_call(ended: Ended, said: Call, seen: Seen | None, failure: str) -> Actions:
+def _of_the_call(ended: Ended, said: Call, seen: Seen | None, failure: str) -> Figures:
     model = (("gen_ai.request.model", said.model),)
     error = (("error.type", failure.partition(":")[0]),) if failure else ()
-    measures = [
-        Measure("gen_ai.client.operation.duration", (ended.at - ended.sent_at) / SECOND, (*model, *error))
+    figures = [
+        Figure("gen_ai.client.operation.duration", (ended.at - ended.sent_at) / SECOND, (*model, *error))
     ]
     if ended.first_chunk_at:
         waited = (ended.first_chunk_at - ended.sent_at) / SECOND
-        measures.append(Measure("gen_ai.client.operation.time_to_first_chunk", waited, model))
+        figures.append(Figure("gen_ai.client.operation.time_to_first_chunk", waited, model))
     if seen is not None:
-        measures += _of_the_stream(ended, seen, model)
+        figures += _of_the_stream(ended, seen, model)
         if said.kind is not CallKind.COUNT:  # What was counted was not used.
-            measures += _of_the_usage(seen, said.model, model)
-    return tuple(measures)
+            figures += _of_the_usage(seen, said.model, model)
+    return tuple(figures)
 
 
-def _of_the_stream(ended: Ended, seen: Seen, model: Labels) -> tuple[Measure, ...]:
+def _of_the_stream(ended: Ended, seen: Seen, model: Labels) -> Figures:
     """One mean for a call; where an answer broke off, its end is not when its last frame came."""
     if seen.frames < 2 or ended.outcome != "complete" or not ended.first_chunk_at:
         return ()
     mean = (ended.at - ended.first_chunk_at) / (seen.frames - 1) / SECOND
-    return (Measure("gen_ai.client.operation.time_per_output_chunk", mean, model),)
+    return (Figure("gen_ai.client.operation.time_per_output_chunk", mean, model),)
 
 
-def _of_the_usage(seen: Seen, requested: str, model: Labels) -> tuple[Measure, ...]:
+def _of_the_usage(seen: Seen, requested: str, model: Labels) -> Figures:
     kinds = (
         ("input", seen.input_tokens),
         ("output", seen.output_tokens),
@@ -250,12 +251,12 @@ def _of_the_usage(seen: Seen, requested: str, model: Labels) -> tuple[Measure, .
     )
     return (
         *(
-            Measure("gen_ai.client.token.usage", count, (*model, ("gen_ai.token.type", kind)))
+            Figure("gen_ai.client.token.usage", count, (*model, ("gen_ai.token.type", kind)))
             for kind, count in (("input", seen.prompt_tokens), ("output", seen.output_tokens))
             if count is not None
         ),
         *(
-            Measure("loom.tokens", count, (("kind", kind), ("model", requested)))
+            Figure("loom.tokens", count, (("kind", kind), ("model", requested)))
             for kind, count in kinds
             if count
         ),

@@ -1,4 +1,4 @@
-"""What events and actions speak of: header lines, requests, keys, causes."""
+"""What events and actions speak of: header lines, requests, keys, figures, causes."""
 
 from enum import Enum
 
@@ -22,6 +22,14 @@ class TurnKey(Struct, frozen=True):
 
 
 Key = ExchangeKey | TurnKey
+
+
+class Figure(Struct, frozen=True, gc=False):
+    """One value of a metric. `labels` never name a session, prompt or trace."""
+
+    name: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class Request(Struct, frozen=True):

@@ -91,8 +91,9 @@ class Driver:
                 self._log.exchange(key.id, action)
             case ExportSpan(span=span):
                 self._export(span)
-            case Measure():
-                self._record(action.name, action.value, action.labels)
+            case Measure(figures=figures):
+                for figure in figures:
+                    self._record(figure.name, figure.value, figure.labels)
             case Remember():
                 self._remember(action)
             case Keep():

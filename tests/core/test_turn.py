@@ -82,7 +82,7 @@ def test_a_tool_loop_of_three_calls_is_one_turn() -> None:
     (hook,) = story.named("hook:")
     assert hook.parent_id == ROOT
     assert {dict(span.attributes)["session.id"] for span in story.spans} == {MAIN.session}
-    assert {measure.name: measure.value for measure in story.measures} == {
+    assert {figure.name: figure.value for figure in story.figures} == {
         "loom.turns": 1,
         "loom.turn.duration": 9.5,
         "loom.turn.calls": 3,
@@ -293,7 +293,7 @@ def test_a_subagent_is_a_part_of_the_main_agents_trace() -> None:
     (root,) = story.roots
     assert (root.name, root.trace_id, root.parent_id) == ("agent:a1", TRACE, ROOT)
     assert story.place("a").parent_id == root.span_id
-    assert dict(story.measures[0].labels)["agent"] == "subagent"
+    assert dict(story.figures[0].labels)["agent"] == "subagent"
     assert story.is_now(ExecutingTools)
     assert story.turn.calls == 1
     # What the subagent does keeps the main agent's turn awake.

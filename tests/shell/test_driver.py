@@ -47,7 +47,7 @@ from loom_core.exchange import AwaitingHead, Finished, Idle, Streaming
 from loom_core.rules import Rules
 from loom_core.trace import SpanRecord
 from loom_core.turn import CallingModel, ProcessingResponse, ShuttingDown
-from loom_core.values import Admission, ExchangeKey, Key, Request
+from loom_core.values import Admission, ExchangeKey, Figure, Key, Request
 from loom_core.woven import WovenIn
 from loom_shell.driver import Driver, Labels
 from loom_shell.log import Log
@@ -333,9 +333,11 @@ def test_spans_and_values_go_where_they_are_taken(tmp_path: Path) -> None:
     with told.driver() as driver:
         driver.do(ONE, ExportSpan(span))
         driver.do(MAIN, ExportSpan(span))
-        driver.do(ONE, Measure("loom.turns", 2.0, (("outcome", "complete"),)))
+        driver.do(
+            ONE, Measure((Figure("loom.turns", 2.0, (("outcome", "complete"),)), Figure("loom.tokens", 1)))
+        )
     assert told.spans == [span, span]
-    assert told.values == [("loom.turns", 2.0, (("outcome", "complete"),))]
+    assert told.values == [("loom.turns", 2.0, (("outcome", "complete"),)), ("loom.tokens", 1, ())]
 
 
 @pytest.mark.spec("weaver.remember")

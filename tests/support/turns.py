@@ -19,7 +19,7 @@ from loom_core.message import Block, Seen
 from loom_core.metadata import Metadata
 from loom_core.rules import SECOND, Content
 from loom_core.trace import SpanRecord
-from loom_core.values import ExchangeKey, TurnKey
+from loom_core.values import ExchangeKey, Figure, TurnKey
 
 AT = 1_700_000_000 * SECOND
 MAIN = TurnKey("5e551011", "")
@@ -161,8 +161,8 @@ class Turns:
         return [action for action in self.done if isinstance(action, SetTimer)]
 
     @property
-    def measures(self) -> list[Measure]:
-        return [action for action in self.done if isinstance(action, Measure)]
+    def figures(self) -> list[Figure]:
+        return [it for action in self.done if isinstance(action, Measure) for it in action.figures]
 
     @property
     def notes(self) -> list[str]:
