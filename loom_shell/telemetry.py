@@ -24,7 +24,7 @@ from loom_shell.otlp import described, encoded, size_of
 MAX_WAITING = 2_048
 MAX_OCTETS = 64 * 1024 * 1024
 """Bounds of what waits to be encoded."""
-GATHERING = 0.01
+GATHERING = 0.03
 """Seconds the thread gathers spans before it encodes them: one wake-up for many."""
 METRICS_SECONDS = 30.0
 """How often metrics are exported."""
