@@ -10,7 +10,6 @@ from hashlib import sha256
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import astuple
 from msgspec.structs import replace as evolve
 
 from loom_core.asked import Asked, Behind, as_asked
@@ -65,8 +64,22 @@ class Said(Struct, frozen=True):
 
 
 class Tool(Struct, frozen=True):
+    """A tool on offer; definitions are long, and seldom told."""
+
     name: str
-    definition: str
+    raw: msgspec.Raw
+
+    @property
+    def definition(self) -> str:
+        return as_json(_decoded(self.raw))
+
+
+class _Named(Struct):
+    name: Json = None
+    type: Json = None
+
+
+_NAMED = msgspec.json.Decoder(_Named)
 
 
 class Conversation(Struct, frozen=True):
@@ -127,7 +140,13 @@ def cleaned(said: Said) -> Said:
 
 
 def _cleaned(part: Part) -> Part:
-    return Part(*(exported(text) if text else "" for text in astuple(part)))
+    return Part(
+        exported(part.kind),
+        part.text and exported(part.text),
+        part.id and exported(part.id),
+        part.name and exported(part.name),
+        part.signature and exported(part.signature),
+    )
 
 
 def plain(said: Said) -> str:
@@ -212,9 +231,9 @@ def _parts(content: Json) -> tuple[Part, ...]:
 def _part(block: Json) -> Part:
     if isinstance(block, str):
         return Part("text", block)
+    if isinstance(block, dict) and block.get("type") == "text" and isinstance(block.get("text"), str):
+        return Part("text", block["text"])
     match block:
-        case {"type": "text", "text": str(text)}:
-            return Part("text", text)
         case {"type": "thinking"}:
             return Part(
                 "reasoning", as_text(block.get("thinking")), signature=as_text(block.get("signature"))
@@ -262,8 +281,11 @@ def _seen_part(block: Block) -> Part:
 
 
 def _tool(raw: msgspec.Raw) -> Tool:
-    definition = _decoded(raw)
-    return Tool(_name(definition, "name") or _name(definition, "type"), as_json(definition))
+    try:
+        named = _NAMED.decode(raw)
+    except UNREADABLE:
+        named = _Named()
+    return Tool((as_text(named.name) or as_text(named.type))[:MAX_NAME], raw)
 
 
 def _name(value: Json, name: str) -> str:

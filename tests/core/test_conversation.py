@@ -12,7 +12,6 @@ from loom_core.conversation import (
     MAX_TOOLS,
     Part,
     Said,
-    Tool,
     answer,
     plain,
     read,
@@ -36,9 +35,18 @@ def test_a_request_is_read_whole() -> None:
     assert (told.total, told.earlier, told.left_out) == (1, 0, 0)
     assert told.new == (Said("user", (Part("text", "hello"),)),)
     assert told.system == (Part("text", SYSTEM[0]["text"]),)
-    assert told.tools == (Tool("Bash", msgspec.json.encode(TOOLS[0]).decode()),)
+    assert [(tool.name, tool.definition) for tool in told.tools] == [
+        ("Bash", msgspec.json.encode(TOOLS[0]).decode())
+    ]
     assert told.parameters == {"max_tokens": 1_000, "temperature": 0.5, "stream": True}
     assert read(body(system="Be brief."), 0).system == (Part("text", "Be brief."),)
+
+
+def test_a_tool_goes_by_its_name_else_its_type_and_odd_ones_by_none() -> None:
+    given = [{"type": "web_search"}, {"name": 5, "type": "t"}, {"name": "n" * 999}, 1, "x", None, []]
+    told = read(body(HELLO, tools=given), 0).tools
+    assert [tool.name for tool in told] == ["web_search", "t", "n" * 256, "", "", "", ""]
+    assert [msgspec.json.decode(tool.definition) for tool in told] == given
 
 
 @pytest.mark.spec("spans.linear")
