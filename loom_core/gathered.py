@@ -3,6 +3,8 @@
 from msgspec import Struct
 
 _PIECE = 65_536
+_LARGE = 16_384
+"""Bytes of an addition that becomes a piece of its own, since it costs more to copy than to keep apart."""
 
 
 class Gathered(Struct, frozen=True):
@@ -17,8 +19,10 @@ class Gathered(Struct, frozen=True):
     size: int = 0
 
     def add(self, more: bytes) -> "Gathered":
-        tail = self.tail + more
         size = self.size + len(more)
+        if len(more) >= _LARGE:
+            return Gathered((*self.pieces, self.tail, more) if self.tail else (*self.pieces, more), b"", size)
+        tail = self.tail + more
         if len(tail) < _PIECE:
             return Gathered(self.pieces, tail, size)
         return Gathered((*self.pieces, tail), b"", size)

@@ -40,9 +40,8 @@ def pin_of(subject: Subject, answers: Answers) -> Pin | None:
 
 def decisions(subject: Subject, answers: Answers) -> tuple[Decision | None, ...]:
     """What was decided at each anchor, in order; None where nothing was, or nobody can read it."""
-    fields = answers.fields
-    texts = [fields.get(ledger.anchor_field(it.key), "") for it in subject.conversation.anchors]
-    return tuple([ledger.decode(text) if text else None for text in texts])
+    found = map(answers.fields.get, subject.names)
+    return tuple([ledger.decode(text) if text else None for text in found])
 
 
 def used_at(subject: Subject, answers: Answers) -> int:
@@ -87,8 +86,7 @@ def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
     fits = newest is not None and conversation.last_marker < newest.place
     ephemeral = compose.ephemeral(standing.profile, answers) if deciding and fits else ""
     edits = weave.edits(taken.body or b"", conversation, Woven(pin.text, decided, ephemeral))
-    is_new = newest is not None and ledger.anchor_field(newest.key) in standing.new
-    new = (found[-1] or Decision()) if is_new else None
+    new = (found[-1] or Decision()) if subject.newest in standing.new else None
     told = evolve(
         _told(subject, standing, at),
         identity=tokens(pin.text),

@@ -20,13 +20,27 @@ CLIENT = b"claude-cli/"
 
 
 class Subject(Struct, frozen=True):
-    """A request that is being woven: what it says of itself, its conversation, and where its ledger is."""
+    """A request that is being woven: what it says of itself, its conversation, and where its ledger is.
+
+    `names` are the ledger's fields of the conversation's anchors, in their order.
+    """
 
     taken: Taken
     call: Call
     conversation: Conversation
     scope: str
+    names: tuple[str, ...]
     began_at: int
+
+    @property
+    def newest(self) -> str:
+        """The field of the newest anchor, which is the last one; "" if there is none."""
+        return self.names[-1] if self.conversation.newest else ""
+
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        """The fields of the other anchors."""
+        return self.names[:-1] if self.conversation.newest else self.names
 
 
 def scope_of(call: Call) -> str:

@@ -18,7 +18,6 @@ from msgspec.structs import replace as evolve
 from loom_core import chain, compose, ledger
 from loom_core.actions import Action, Decide, LookUp, Note, Recall
 from loom_core.call import read
-from loom_core.chain import Anchor
 from loom_core.events import DecisionsMade, LookupsAnswered, MemoriesRecalled
 from loom_core.ledger import Decision, Pin
 from loom_core.lookup import Answers, Entry, Question, Reading, Recalled
@@ -91,13 +90,15 @@ def weave(taken: Taken, at: int) -> Following:
         conversation = chain.read(body, scope_of(call))
     if conversation is None:
         return taken
-    subject = Subject(taken, call, conversation, scope_of(call) if call.session else conversation.root, at)
+    scope = scope_of(call) if call.session else conversation.root
+    names = tuple([ledger.anchor_field(anchor.key) for anchor in conversation.anchors])
+    subject = Subject(taken, call, conversation, scope, names, at)
     asked = _likely(subject, profile)
     fields = (
         ledger.SOURCE_FIELD,
         ledger.identity_field(conversation.root),
         ledger.used_field(conversation.root),
-        *[ledger.anchor_field(anchor.key) for anchor in conversation.anchors],
+        *names,
     )
     return LookingUp(subject, profile, asked), LookUp(_reading(subject, profile, asked, fields))
 
@@ -132,10 +133,10 @@ def _looked_up(state: LookingUp, answers: Answers, at: int) -> Following:
         return subject.taken
     if not subject.conversation.system.says(profile.placeholder):
         return strange(subject, profile, at)
-    missing = _needed(subject, profile, answers) - state.asked
-    reading = _reading(subject, profile, missing, ())
-    if reading.texts or reading.patterns or reading.lists:
-        return LookingUp(subject, profile, state.asked | missing, answers), LookUp(reading)
+    if missing := _needed(subject, profile, answers) - state.asked:
+        reading = _reading(subject, profile, missing, ())
+        if reading.texts or reading.patterns or reading.lists:
+            return LookingUp(subject, profile, state.asked | missing, answers), LookUp(reading)
     return _known(subject, profile, answers, at)
 
 
@@ -145,7 +146,7 @@ def _known(subject: Subject, profile: Profile, answers: Answers, at: int) -> Fol
     if not decides(subject.call, subject.taken.asked.request, profile):
         return going_up(subject, Standing(profile, answers), at) if knows_all else subject.taken
     if not knows_all:
-        entries = _bygone((subject.conversation.newest,), answers)
+        entries = _bygone((subject.newest,) if subject.newest else (), answers)
         if not entries:
             return unwoven(subject, Standing(profile, answers), at)
         return Deciding(subject, profile, answers, entries, is_known=False), Decide(subject.scope, entries)
@@ -182,10 +183,9 @@ def _deciding(
         memorables = next(iter(answers.lists.values()), ())
         before = tuple(decision for decision in decisions(subject, answers) if decision)
         decision = compose.sticky(profile, answers, memorables, recalled or Recalled(), before)
-        entries.append(Entry(ledger.anchor_field(newest.key), ledger.encode(decision)))
-    newest = subject.conversation.newest
+        entries.append(Entry(newest, ledger.encode(decision)))
     entries += _entombed(subject, answers, recalled.forgotten if recalled else ())
-    entries += _bygone([anchor for anchor in subject.conversation.anchors if anchor is not newest], answers)
+    entries += _bygone(subject.earlier, answers)
     if not entries:
         return going_up(subject, Standing(profile, answers), at)
     recall = (recalled.trouble or "answered") if recalled else ""
@@ -195,16 +195,16 @@ def _deciding(
 
 def _entombed(subject: Subject, answers: Answers, forgotten: tuple[str, ...]) -> Iterator[Entry]:
     """Tombstones in the place of decisions with a deleted memory in them: one cache miss is accepted."""
-    for anchor, decision in zip(subject.conversation.anchors, decisions(subject, answers), strict=True):
-        gone = next((name for name in forgotten if decision and name in decision.ids), "")
+    if not forgotten:
+        return
+    for name, decision in zip(subject.names, decisions(subject, answers), strict=True):
+        gone = next((ident for ident in forgotten if decision and ident in decision.ids), "")
         if decision and gone:
-            name = ledger.anchor_field(anchor.key)
             yield Entry(name, ledger.encode(ledger.entomb(decision, gone)), answers.fields[name])
 
 
-def _bygone(anchors: Iterable[Anchor | None], answers: Answers) -> tuple[Entry, ...]:
+def _bygone(names: Iterable[str], answers: Answers) -> tuple[Entry, ...]:
     """Empty decisions for prompts that have gone up without one: a rewind may make one the newest again."""
-    names = [ledger.anchor_field(anchor.key) for anchor in anchors if anchor]
     missing = [name for name in names if name not in answers.fields][-MOST_BYGONE:]
     empty = ledger.encode(Decision(why=BYGONE)) if missing else ""
     return tuple(Entry(name, empty) for name in missing)
@@ -267,17 +267,14 @@ def _is_idle(subject: Subject, answers: Answers) -> bool:
     return used > 0 and subject.began_at - used > IDLE + PRECISE
 
 
-def _undecided(subject: Subject, answers: Answers) -> Anchor | None:
-    """The newest anchor, if nothing has been decided there."""
-    newest = subject.conversation.newest
-    decided = newest is None or ledger.anchor_field(newest.key) in answers.fields
-    return None if decided else newest
+def _undecided(subject: Subject, answers: Answers) -> str:
+    """The field of the newest anchor, if nothing has been decided there; else ""."""
+    return "" if subject.newest in answers.fields else subject.newest
 
 
 def _knows_all(subject: Subject, answers: Answers) -> bool:
     """Whether all that was ever decided in this conversation is known, whatever the store says now."""
     if answers.is_read or (subject.conversation.newest and len(subject.conversation.anchors) == 1):
         return True
-    newest = subject.conversation.newest
-    old = (ledger.anchor_field(anchor.key) for anchor in subject.conversation.anchors if anchor is not newest)
-    return pin_of(subject, answers) is not None and all(name in answers.fields for name in old)
+    fields = answers.fields
+    return pin_of(subject, answers) is not None and all(name in fields for name in subject.earlier)

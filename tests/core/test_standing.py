@@ -26,7 +26,8 @@ def subject(told: bytes | None = None, of: RequestReceived | None = None) -> Sub
     said = read(path_of(came.asked.request), came.asked.request.headers, came.body or b"", None)
     found = chain.read(came.body or b"", scope_of(said))
     assert found is not None
-    return Subject(came, said, found, scope_of(said), AT)
+    names = tuple(ledger.anchor_field(anchor.key) for anchor in found.anchors)
+    return Subject(came, said, found, scope_of(said), names, AT)
 
 
 def held(found: Conversation, *decided: Decision | None, system: str | None = None) -> Answers:
