@@ -117,12 +117,18 @@ Step = tuple[State, Actions]
 
 
 def step(key: ExchangeKey, state: State, event: Event) -> Step:
-    """The next state, and what must be done; never raises."""
+    """The next state, and what must be done; never raises. Arms are tried in order: the usual ones first."""
     match state, event:
         case Streaming(), UpstreamChunkReceived(data=data):
             return _relay(key, state, event.at, data)
         case Streaming(), ObservationDue():
             return _look(key, state)
+        case Streaming(), UpstreamEnded(at=at):
+            return _end(key, _ended(state, at, "complete"), EndResponse())
+        case Concluding(ended), ObservationDue():
+            return _conclude(key, ended)
+        case AwaitingHead(), UpstreamHeadReceived():
+            return _answer(key, state, event)
         case Idle(), RequestReceived():
             return _begin(key, event)
         case Receiving(), RequestChunkReceived(data=data):
@@ -135,8 +141,6 @@ def step(key: ExchangeKey, state: State, event: Event) -> Step:
             return _pass_up(key, state, event.data, event.at)
         case AwaitingHead() | BackingOff() | Streaming(), RequestEnded() if state.taken.body is None:
             return state, (EndUpstreamRequest(),)
-        case AwaitingHead(), UpstreamHeadReceived():
-            return _answer(key, state, event)
         case AwaitingHead(), UpstreamFailed():
             return _retry_or_give_up(key, state, event)
         case BackingOff(), TimerFired(at=at):
@@ -145,8 +149,6 @@ def step(key: ExchangeKey, state: State, event: Event) -> Step:
             return evolve(state, told=with_answer(state.told, event)), ()
         case Concluding(Ended(told=Told()) as ended), TurnJoined():
             return Concluding(evolve(ended, told=with_answer(ended.told, event))), ()
-        case Streaming(), UpstreamEnded(at=at):
-            return _end(key, _ended(state, at, "complete"), EndResponse())
         case Streaming(), UpstreamFailed(at=at):
             # A stream that broke upstream breaks downstream too; it never turns into a clean end.
             return _end(key, _ended(state, at, "upstream broke", reason(event)), AbortResponse())
@@ -158,8 +160,6 @@ def step(key: ExchangeKey, state: State, event: Event) -> Step:
             return _stop(key, _ended(state, at, "client gone"), AbortUpstream())
         case Receiving() | Composing() | AwaitingHead() | BackingOff(), ShutdownRequested(at=at):
             return _refuse(key, _ended(state, at, "shut down"), SHUTTING_DOWN, AbortUpstream())
-        case Concluding(ended), ObservationDue():
-            return _conclude(key, ended)
         case Finished() | Concluding(), _:
             return state, ()
         case Idle(), ClientGone() | ShutdownRequested():
