@@ -85,10 +85,10 @@ class Connection(asyncio.Protocol):
         self.uses += 1
         self._prepare(head_only=method == "HEAD")
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes) -> None:
         if self._transport is not None and not self._lost:
-            self._written += len(data)
-            self._transport.write(data)
+            self._written += sum(map(len, parts))
+            self._transport.writelines(parts)
 
     @property
     def _sent(self) -> int:

@@ -264,7 +264,7 @@ def _send(connection: Connection, asked: Asked) -> asyncio.Task[None] | None:
     request_line = b"%s %s HTTP/1.1\r\n" % (asked.method.encode("ascii"), asked.target)
     head = b"".join([request_line, *[b"%s: %s\r\n" % line for line in lines], b"\r\n"])
     if isinstance(body, bytes):
-        connection.write(head + body)
+        connection.write(head, body)
         return None
     connection.write(head)
     return asyncio.get_running_loop().create_task(_upload(connection, body, chunked=chunked))
