@@ -168,7 +168,7 @@ class _Search:
         messages, gone = self.messages[:count], {index for index in self.gone if index < count}
         if self.known:
             # What is known ends with a message that stays.
-            end = len(self.known.text)
+            end = self.known.end
             messages, gone = [Range(end, end), *messages], {index + 1 for index in gone}
         return edits + wire.without(messages, frozenset(gone))
 
@@ -187,7 +187,7 @@ class _Search:
         edits.sort(key=lambda edit: edit.start)
         behind = None
         if (known := self.known) is not None:
-            behind = Behind(known.start + 1, len(known.text) - before.shorter, known.count - before.gone)
+            behind = Behind(known.start + 1, known.end - before.shorter, known.count - before.gone)
         return Found((*before.edits, *edits), last, before.went + len(went), left, tuple(notes), behind)
 
     def _look(self, index: int) -> None:

@@ -19,7 +19,9 @@ MOST_BEGINNINGS = 4
 """Beginnings under one key: a session's main agent's and its subagents'."""
 NEWEST, NEAR = 2, 8
 """The last messages differ in the next call, and so does one near the end that bears a marker."""
-WORTH, WORTH_BYTES = 16, 32_768
+MOST_STEPS = 16
+"""Beginnings that each go on from the one before, so that their bytes need not be copied with every call."""
+WORTH, WORTH_BYTES = 4, 8_192
 _OPENS = b'{"messages":['
 _MARKER = b'"cache_control"'
 
@@ -27,16 +29,28 @@ T = TypeVar("T")
 
 
 class Beginning(Struct, Generic[T], frozen=True):
-    """A request up to the end of one of its messages, and what it came to.
+    """A request up to the byte `end`, where one of its messages ends, and what it came to.
 
+    `text` is what it has more than the last of those `before` it, each of which goes on from the one before.
     `head` are the fields before `messages`, which begins at byte `start`; `count` messages are in it.
     """
 
     text: bytes
+    end: int
     head: dict[str, Range]
     start: int
     count: int
     value: T
+    before: "tuple[Beginning[T], ...]" = ()
+
+    def within(self, body: bytes) -> "Beginning[T] | None":
+        """It, or the last one before it, that a request begins with; None if it begins with none."""
+        found, at = None, 0
+        for one in (*self.before, self):
+            if not body.startswith(one.text, at):
+                break
+            found, at = one, one.end
+        return found
 
 
 class Skimmed(Struct, Generic[T], frozen=True):
@@ -69,20 +83,30 @@ class Memo(Generic[T]):
 
     def resume(self, key: str, body: bytes) -> Skimmed[T] | None:
         """The same, but None of a request that does not go on from anything known."""
-        for known in self._kept.get(key, ()):
-            if body.startswith(known.text) and (skimmed := _resumed(known, body)) is not None:
-                return skimmed
-        return None
+        known: Beginning[T] | None = None
+        for kept in self._kept.get(key, ()):
+            if (found := kept.within(body)) and (known is None or found.end > known.end):
+                known = found
+            if known is kept:
+                break
+        skimmed = _resumed(known, body) if known else None
+        if skimmed and known and known.before and len(skimmed.ranges) < NEWEST:
+            # It went back: its newest messages are looked at as those of any other request are.
+            return _resumed(known.before[-1], body)
+        return skimmed
 
     def keep(self, key: str, body: bytes, skimmed: Skimmed[T], count: int, value: T) -> None:
         """Keep what the request came to with the first `count` of the new messages."""
         start, known = skimmed.top["messages"].start, skimmed.known
         head = {name: at for name, at in skimmed.top.items() if at.end <= start}
-        text = body[: skimmed.ranges[count - 1].end]
-        new = Beginning(text, head, start, count + (known.count if known else 0), value)
-        others = tuple(it for it in self._kept.pop(key, ()) if it is not known and it.text != text)
+        count, end = count + (known.count if known else 0), skimmed.ranges[count - 1].end
+        before = (*known.before, known) if known and len(known.before) < MOST_STEPS else ()
+        last = before[-1] if before else None
+        new = Beginning(body[last.end if last else 0 : end], end, head, start, count, value, before)
+        kept = self._kept.pop(key, ())
+        others = [it for it in kept if it is not last and not _is_same(it, new, body)]
         self._kept[key] = tuple(sorted((new, *others[: MOST_BEGINNINGS - 1]), key=_length, reverse=True))
-        self._size += len(text)
+        self._size += end
         if self._size > self._most:
             self._trim()
 
@@ -131,8 +155,8 @@ def whole(body: bytes) -> Skimmed[T] | None:
 
 def _resumed(known: Beginning[T], body: bytes) -> Skimmed[T] | None:
     """The fields and messages after a beginning; None where the request does not go on as others do."""
-    comma = wire.COMMA.match(body, len(known.text))
-    begins = comma.end() if comma else len(known.text)
+    comma = wire.COMMA.match(body, known.end)
+    begins = comma.end() if comma else known.end
     rest = _OPENS + body[begins:]
     shape, top = wire.shaped(rest)
     ranges = wire.elements(shape, top["messages"]) if top and "messages" in top else None
@@ -147,5 +171,10 @@ def _resumed(known: Beginning[T], body: bytes) -> Skimmed[T] | None:
     return Skimmed(shape, {**known.head, **found}, moved, known)
 
 
+def _is_same(it: Beginning[T], new: Beginning[T], body: bytes) -> bool:
+    """Whether both are the same bytes; the new one is this body's."""
+    return it.end == new.end and it.within(body) is it
+
+
 def _length(it: Beginning[T]) -> int:
-    return len(it.text)
+    return it.end

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loom_core import chain
 from loom_core.chain import Anchor, Conversation
-from loom_core.prefix import MOST_BEGINNINGS, Memo, staying, whole
+from loom_core.prefix import MOST_BEGINNINGS, MOST_STEPS, Memo, staying, whole
 from tests.support.conversations import (
     MARKER,
     SCOPE,
@@ -104,7 +104,7 @@ def test_what_is_known_is_bounded() -> None:
         skimmed = memo.skim(f"{number % 50}", request)
         assert skimmed is not None
         memo.keep(f"{number % 50}", request, skimmed, staying(skimmed), number)
-        assert sum(len(it.text) for it in memo.beginnings) <= 6_500
+        assert sum(it.end for it in memo.beginnings) <= 6_500
     assert [it.value for it in memo.beginnings][-1] == 59, "what was used last stays"
 
 
@@ -150,6 +150,23 @@ def test_a_conversation_that_grows_is_read_on_from_where_it_was(monkeypatch: pyt
     assert found.newest == Anchor(
         found.anchors[-1].key, len(long) + 1, found.newest.place if found.newest else 0
     )
+
+
+@pytest.mark.spec("weave.memo", "weave.memo-bounds")
+def test_a_conversation_that_goes_back_is_read_on_from_an_earlier_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read_in: list[Any] = []
+    real = chain.link.read
+    monkeypatch.setattr(chain.link, "read", lambda *args: (read_in.append(args), real(*args))[1])
+    messages = [turn for number in range(MOST_STEPS * 3) for turn in (prompt(f"{number}"), answer("x"))]
+    steps = [messages[:length] for length in range(4, len(messages), 4)]
+    requests = [body([*step, prompt("other")], Sent()) for step in (*steps, *steps[::-5])]
+    read_in.clear()
+    found = [read(request) for request in requests]
+    assert len(read_in) <= 8 * len(requests), "few messages are read again, whichever way it goes"
+    assert max(len(it.before) for it in chain.MEMO.beginnings) == MOST_STEPS
+    assert found == [afresh(request) for request in requests]
 
 
 @pytest.mark.parametrize(
