@@ -4,9 +4,10 @@ from msgspec import Struct
 from msgspec.structs import replace as evolve
 
 from loom_core.actions import Action, Actions, ExportSpan, Measure, Tell
-from loom_core.call import Call, CallKind, ToolResult
-from loom_core.events import CallBegan, CallEnded, TurnAbove, TurnJoined
+from loom_core.call import Call, CallKind
+from loom_core.events import CallBegan, CallEnded, HookReported, TurnAbove, TurnJoined
 from loom_core.metadata import Metadata
+from loom_core.newest import ToolResult
 from loom_core.past import Past
 from loom_core.rules import SECOND, Content
 from loom_core.spans import ToolFacts, TurnFacts, hook_span, tool_span, turn_span
@@ -169,6 +170,14 @@ def with_results(turn: Turn, call: Call, at: int) -> tuple[Turn, Actions]:
     left = tuple(tool for tool in turn.tools if tool.id not in results)
     spans = tuple(_tool_done(turn, tool, at, results[tool.id]) for tool in done)
     return evolve(turn, tools=left), spans
+
+
+def with_report(turn: Turn, event: HookReported) -> Turn:
+    """A hook says that a tool is done."""
+    tools = [
+        evolve(tool, reported_at=event.at) if tool.id == event.tool_use_id else tool for tool in turn.tools
+    ]
+    return evolve(turn, tools=tuple(tools))
 
 
 def with_seen(turn: Turn, event: CallEnded) -> Turn:

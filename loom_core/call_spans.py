@@ -1,6 +1,7 @@
 """The spans of one exchange: the Loom's own, and below it the model's answer."""
 
 from loom_core import attributes as names
+from loom_core import compaction_told
 from loom_core.attributes import MAX_LABEL, Place, Writer
 from loom_core.call import Call, CallKind
 from loom_core.content import write_answer, write_input, write_output, write_value
@@ -117,6 +118,7 @@ def chat_span(facts: CallFacts) -> SpanRecord | None:
         out.clean("loom.cache.miss_cause", facts.miss.cause)
         out.text("loom.cache.miss", facts.miss.words, MAX_LABEL)
         out.count("loom.cache.miss_tokens", facts.miss.tokens)
+    compaction_told.write(out, facts.woven, facts.seen, facts.asked.request.headers, content)
     out.count(names.HTTP_STATUS, facts.status)
     if facts.attempts > 1:
         out.count(names.HTTP_RESEND_COUNT, facts.attempts - 1)

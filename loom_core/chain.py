@@ -6,7 +6,8 @@ The rules (weaving.md, "The ledger" and "The invariant"):
   block. So a string that becomes a list and a marker that moves change no key, and equal texts at two
   places have keys of their own.
 * An anchor is the place after the last block of a real user prompt: role user, at least one block,
-  no tool_result in the message.
+  no tool_result in the message. Where more was typed before any answer came, in the same message, the place
+  where it once ended stays an anchor.
 
 Reading goes on from what is known of earlier calls (`prefix.Memo`).
 """
@@ -18,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from loom_core import link, system, wire
+from loom_core.link import Link
 from loom_core.prefix import Memo, staying
 from loom_core.system import System
 from loom_core.wire import Range
@@ -33,19 +35,21 @@ class Anchor(Struct, frozen=True, gc=False):
     """After the last block of message number `message`; bytes count from the body's beginning.
 
     `place` is the byte after that block. Where the content is a string, `opens` is its first byte
-    and `place` the byte after its last; else `opens` is -1.
+    and `place` the byte after its last; else `opens` is -1. `is_past`: the message goes on behind it.
     """
 
     key: str
     message: int
     place: int
     opens: int = -1
+    is_past: bool = False
 
 
 class _Links(Struct, frozen=True):
     """What the first messages come to: `key` and `first`, the chain at their end and after the first.
 
-    `spoken`: the last message that is neither the user's nor the system's, -1 for none.
+    `opening`: where the first lies. `spoken`: the last message that is neither the user's nor the
+    system's, -1 for none.
     """
 
     key: bytes
@@ -54,31 +58,37 @@ class _Links(Struct, frozen=True):
     anchors: tuple[Anchor, ...] = ()
     spoken: int = -1
     marker: int = -1
+    opening: Range | None = None
 
 
 MEMO: Memo[_Links] = Memo()
 
 
 class Conversation(Struct, frozen=True):
-    """What a body of `size` bytes comes to. `root` is the key that its identity is pinned under.
+    """What a body of `size` bytes comes to.
 
-    `newest` is the last anchor, if no assistant has answered it. `last_marker` is the byte of the
-    client's last cache marker in the messages, -1 for none; of one written in escapes the first of its
-    message. A marker on the request as a whole stands for one on its last block: there it is their end.
+    `beginning` is the key of its first message, which lies at `opening`; `root` is the key that its identity
+    is pinned under, which depends on the model too. `newest` is the last anchor, if nobody has answered it.
+    `last_marker` is the byte of the client's last cache marker in the messages, -1 for none; of one written
+    in escapes the first of its message. A marker on the request as a whole stands for one on its last block:
+    there it is their end.
     """
 
     size: int
+    beginning: str
     root: str
     system: System
     anchors: tuple[Anchor, ...] = ()
     newest: Anchor | None = None
     last_marker: int = -1
+    opening: Range | None = None
 
 
-def read(body: bytes, scope: str) -> Conversation | None:
+def read(body: bytes, scope: str, *, instructs: bool = False) -> Conversation | None:
     """Read a conversation, the metadata block cut out before; None if it is no Messages-API body.
 
-    `scope` says of which account and session it is. Never raises.
+    `scope` says of which account and session it is. `instructs`: its last block but for a system message
+    asks for a summary, and is no part of the conversation. Never raises.
     """
     skimmed = MEMO.skim(scope, body)
     if skimmed is None:
@@ -92,13 +102,16 @@ def read(body: bytes, scope: str) -> Conversation | None:
     overall = top.get("cache_control")
     automatic = overall is not None and overall.of(body) != b"null"
     model = top["model"].of(body) if "model" in top else b""
+    beginning = fold.beginning(instructs=instructs)
     return Conversation(
         size=len(body),
-        root=_hash(fold.first or fold.key, b"root\0", model).hex(),
+        beginning=beginning.hex(),
+        root=_hash(beginning, b"root\0", model).hex(),
         system=system.read(body, top),
         anchors=tuple(fold.anchors),
-        newest=fold.anchors[-1] if fold.anchors and fold.spoken < fold.anchors[-1].message else None,
+        newest=fold.newest,
         last_marker=top["messages"].end if automatic else fold.marker,
+        opening=fold.opening,
     )
 
 
@@ -122,17 +135,23 @@ class _Fold:
         self.anchors = list(begun.anchors)
         self.spoken = begun.spoken
         self.marker = begun.marker
+        self.opening = begun.opening
+        self.users = 0
+        self.shorter = b""
 
     def add(self, ranges: Sequence[Range]) -> None:
         for at in ranges:
             said = link.read(self.body, self.shape, at)
-            place = msgspec.json.encode(said.role) + b"\0"
+            place, keys = msgspec.json.encode(said.role) + b"\0", []
             for block in said.blocks:
                 self.key = _hash(self.key, place, block)
+                keys.append(self.key)
             if self.messages == 0:
-                self.first = self.key
-            if said.asks and len(self.anchors) < MOST_ANCHORS:
-                self._anchor(at)
+                self.first, self.opening = self.key, at
+                self.shorter = keys[-2] if len(keys) > 1 else self.key
+            self.users += said.role == "user"
+            if said.asks or said.pauses:
+                self._anchor(at, said, keys)
             if said.role not in {"user", "system"}:
                 self.spoken = self.messages
             self.messages += 1
@@ -143,17 +162,43 @@ class _Fold:
             # One that is nested in a block counts too.
             self.marker = max(self.marker, self.shape.rfind(_MARKER, ranges[0].start, ranges[-1].end))
 
-    def _anchor(self, at: Range) -> None:
+    def beginning(self, *, instructs: bool) -> bytes:
+        """The chain after the first message; without its last block where that is the instruction."""
+        if instructs and self.messages <= 2 and self.users == 1:
+            return self.shorter
+        return self.first or self.key
+
+    @property
+    def newest(self) -> Anchor | None:
+        last = self.anchors[-1] if self.anchors else None
+        return last if last and not last.is_past and self.spoken < last.message else None
+
+    def _anchor(self, at: Range, said: Link, keys: list[bytes]) -> None:
         """A prompt whose fields are not plain to see, as with a repeated key, has none."""
         parts = wire.fields(self.shape, at)
         if parts is None:
             return
-        content, key = parts["content"], self.key.hex()
+        content, number, key = parts["content"], self.messages, keys[-1].hex()
         if self.shape.startswith(b'"', content.start):
-            self.anchors.append(Anchor(key, self.messages, content.end, content.start))
-            return
-        last = len(self.shape[content.start : content.end - 1].rstrip(_WHITE))
-        self.anchors.append(Anchor(key, self.messages, content.start + last))
+            found = [Anchor(key, number, content.end, content.start)]
+        else:
+            blocks = (wire.elements(self.shape, content) if said.pauses else None) or []
+            found = [
+                Anchor(keys[it].hex(), number, blocks[it].end, is_past=True)
+                for it in said.pauses
+                if it < len(blocks)
+            ]
+            last = content.start + len(self.shape[content.start : content.end - 1].rstrip(_WHITE))
+            found += [Anchor(key, number, last)] if said.asks else []
+        self.anchors += found[: MOST_ANCHORS - len(self.anchors)]
 
     def links(self) -> _Links:
-        return _Links(self.key, self.messages, self.first, tuple(self.anchors), self.spoken, self.marker)
+        return _Links(
+            key=self.key,
+            messages=self.messages,
+            first=self.first,
+            anchors=tuple(self.anchors),
+            spoken=self.spoken,
+            marker=self.marker,
+            opening=self.opening,
+        )

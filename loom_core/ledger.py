@@ -57,8 +57,15 @@ class Pin(Struct, frozen=True, omit_defaults=True):
     system: _Word = ""
 
 
+class GoingOn(Struct, frozen=True, omit_defaults=True):
+    """How a conversation goes on from a summary: the words in the place of the client's, "" for its own."""
+
+    text: str = ""
+
+
 _DECISION = msgspec.json.Decoder(Decision)
 _PIN = msgspec.json.Decoder(Pin)
+_GOING_ON = msgspec.json.Decoder(GoingOn)
 
 
 def anchor_field(key: str) -> str:
@@ -69,12 +76,17 @@ def identity_field(root: str) -> str:
     return f"i:{root}"
 
 
+def going_on_field(beginning: str) -> str:
+    """By the first message, whatever the model and the time: what was said since is bound to its words."""
+    return f"c:{beginning}"
+
+
 def used_field(root: str) -> str:
     """When the conversation was last woven, in nanoseconds since the epoch."""
     return f"u:{root}"
 
 
-def encode(value: Decision | Pin) -> str:
+def encode(value: Decision | Pin | GoingOn) -> str:
     """As it is stored; half of a pair of surrogates becomes a question mark."""
     try:
         return msgspec.json.encode(value).decode()
@@ -98,6 +110,16 @@ def decode_pin(text: str) -> Pin | None:
     octets = text.encode("utf-8", "replace")
     try:
         found = _PIN.decode(octets) if len(octets) <= MAX_BYTES else None
+    except UNREADABLE:
+        return None
+    return found if found and _CANARY not in found.text else None
+
+
+@recurring
+def decode_going_on(text: str) -> GoingOn | None:
+    octets = text.encode("utf-8", "replace")
+    try:
+        found = _GOING_ON.decode(octets) if len(octets) <= MAX_BYTES else None
     except UNREADABLE:
         return None
     return found if found and _CANARY not in found.text else None

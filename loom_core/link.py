@@ -5,6 +5,8 @@ refuses (a lone surrogate, a number out of range) by the very bytes of its field
 differ do not come to the same. What is no message at all is taken in by its bytes.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -20,6 +22,7 @@ _MARKER = "cache_control"
 class Link(Struct, frozen=True):
     """A message. `asks`: a real user prompt, so that it has an anchor (weaving.md, "The ledger").
 
+    `pauses`: the blocks before its last with which it was a prompt already, before more was typed.
     `marked`: one of its blocks bears a cache marker. Of what is no message `role` is "".
     """
 
@@ -27,6 +30,7 @@ class Link(Struct, frozen=True):
     blocks: list[bytes]
     asks: bool = False
     marked: bool = False
+    pauses: tuple[int, ...] = ()
 
 
 class _Said(Struct):
@@ -54,18 +58,27 @@ def read(body: bytes, shape: bytes, at: Range) -> Link:
 
 def _listed(role: str, content: list[Json]) -> Link:
     blocks: list[bytes] = []
-    kind, marked, answers = None, False, False
+    kinds: list[Json] = []
+    marked = False
     for block in content:
         kind, plain = None, block
         if isinstance(block, dict):
             kind = block.get("type")
-            answers = answers or kind == "tool_result"
             if _MARKER in block:
                 marked = marked or block[_MARKER] is not None
                 plain = {name: value for name, value in block.items() if name != _MARKER}
         blocks.append(_encoded(plain))
-    asks = role == "user" and not answers and isinstance(kind, str) and kind != ""
-    return Link(role, blocks, asks, marked)
+        kinds.append(kind)
+    return Link(role, blocks, *_prompts(role, kinds, marked=marked))
+
+
+def _prompts(role: str, kinds: Sequence[Json], *, marked: bool) -> tuple[bool, bool, tuple[int, ...]]:
+    """Whether a message with blocks of these kinds asks; `marked`; and with which of them it did before."""
+    if role != "user" or not kinds or "tool_result" in kinds:
+        return False, marked, ()
+    ends = [number for number, kind in enumerate(kinds) if isinstance(kind, str) and kind]
+    last = len(kinds) - 1
+    return last in ends[-1:], marked, tuple(number for number in ends if number < last)
 
 
 def _encoded(block: Json) -> bytes:
@@ -87,9 +100,8 @@ def _by_bytes(body: bytes, shape: bytes, at: Range) -> Link:
     else:
         blocks = [_block(body, shape, place) for place in message.items]
     kinds = [item.kind for item in items]
-    asks = message.role == "user" and bool(kinds and kinds[-1]) and "tool_result" not in kinds
     marked = any(item.marker is not None and item.marked for item in items)
-    return Link(message.role, blocks, asks, marked)
+    return Link(message.role, blocks, *_prompts(message.role, kinds, marked=marked))
 
 
 def _string(raw: bytes) -> bytes:

@@ -5,6 +5,7 @@ from msgspec import Struct
 from loom_core.actions import Actions, Keep, Note, Remember, SendUpstream
 from loom_core.asked import Behind
 from loom_core.call import Call
+from loom_core.compaction_told import drift_note
 from loom_core.cutting import NOTHING, Found, find
 from loom_core.errors import NOT_FOR_A_REVERSE_PROXY, TWO_FRAMINGS, UNAUTHORISED, Refusal, too_large
 from loom_core.events import RequestReceived
@@ -41,10 +42,12 @@ class Taken(Struct, frozen=True):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the log is to be told of the request, once."""
+        drift = drift_note(self.woven, self.asked.request.headers)
+        found = (*self.found.notes, drift) if drift else self.found.notes
         if self.woven is None or self.woven.is_whole:
-            return self.found.notes
+            return found
         unwoven = f"nothing was woven in for profile {self.woven.profile}: {self.woven.trouble}"
-        return (*self.found.notes, unwoven)
+        return (*found, unwoven)
 
     @property
     def beside(self) -> Actions:

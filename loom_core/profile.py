@@ -57,6 +57,21 @@ class MemoryRules(Struct, frozen=True):
     words: str = ""
 
 
+class CompactionRules(Struct, frozen=True):
+    """What takes the place of the client's words when it compacts; "" leaves them as they are.
+
+    `identity` stands for the summariser's system prompt, `prompt` for the instruction to summarise, and
+    `continuation` for the paragraph that tells how to go on. `must_survive` are phrases that a summary has
+    to hold; with `tells_missing` those it lacks are named behind the continuation.
+    """
+
+    identity: str = ""
+    prompt: str = ""
+    continuation: str = ""
+    must_survive: tuple[str, ...] = ()
+    tells_missing: bool = False
+
+
 class Profile(Struct, frozen=True):
     """One profile; `version` names the state of its files.
 
@@ -72,3 +87,4 @@ class Profile(Struct, frozen=True):
     identity_budget: int = 20_000
     memorables: MemorableRules = field(default_factory=MemorableRules)
     memories: MemoryRules = field(default_factory=MemoryRules)
+    compaction: CompactionRules = field(default_factory=CompactionRules)

@@ -3,7 +3,7 @@
 from msgspec import Struct
 from msgspec.structs import replace as evolve
 
-from loom_core import compose, ledger, weave
+from loom_core import compacting, compose, ledger, weave
 from loom_core.actions import Keep, Remember
 from loom_core.call import CallKind
 from loom_core.ledger import Decision, Pin
@@ -24,13 +24,17 @@ STRANGE = "the system prompt does not hold the profile's placeholder"
 
 
 class Standing(Struct, frozen=True):
-    """`new`: the fields decided with this request. `recall`: how a search for it went, "" for none."""
+    """`new`: the fields decided with this request. `recall`: how a search for it went, "" for none.
+
+    `is_known` False: nobody can tell all that was decided before.
+    """
 
     profile: Profile
     answers: Answers
     new: frozenset[str] = frozenset()
     recall: str = ""
     trouble: str = ""
+    is_known: bool = True
 
 
 def pin_of(subject: Subject, answers: Answers) -> Pin | None:
@@ -68,34 +72,31 @@ def strange(subject: Subject, profile: Profile, at: int) -> Taken:
 
 def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
     """The request with what stands for its conversation; a call beside it is left as it came."""
-    taken, conversation = subject.taken, subject.conversation
-    answers, pin = standing.answers, pin_of(subject, standing.answers)
-    deciding = decides(subject.call, taken.asked.request, standing.profile)
-    is_count = subject.call.kind is CallKind.COUNT
-    if pin is None or not (deciding or is_count or pin.system == system_mark(conversation)):
+    taken, profile = subject.taken, standing.profile
+    pin = pin_of(subject, standing.answers) if standing.is_known else None
+    deciding = decides(subject.call, taken.asked.request, profile)
+    compacts = compacting.takes_part(subject, profile)
+    follows = deciding or subject.call.kind is CallKind.COUNT
+    is_same = pin is not None and (follows or pin.system == system_mark(subject.conversation))
+    if not (is_same or compacts):
         return taken
-    found = decisions(subject, answers)
+    answers = standing.answers if standing.is_known else Answers()
+    reworded = compacting.reworded(subject, profile, answers, standing.new)
+    # A summariser has a system prompt of its own, which no identity stands after.
+    identity = pin.text if pin and is_same else ""
+    found = decisions(subject, standing.answers) if pin else ()
     decided = tuple(
         [
             (anchor, decision.text)
-            for anchor, decision in zip(conversation.anchors, found, strict=True)
+            for anchor, decision in zip(subject.conversation.anchors, found, strict=False)
             if decision and decision.text
         ]
     )
-    newest = conversation.newest
-    fits = newest is not None and conversation.last_marker < newest.place
-    ephemeral = compose.ephemeral(standing.profile, answers) if deciding and fits else ""
-    edits = weave.edits(taken.body or b"", conversation, Woven(pin.text, decided, ephemeral))
-    new = (found[-1] or Decision()) if subject.newest in standing.new else None
-    told = evolve(
-        _told(subject, standing, at),
-        identity=tokens(pin.text),
-        sticky=sum(tokens(text) for _, text in decided),
-        ephemeral=tokens(ephemeral),
-        replayed=len(decided) - bool(new and new.text),
-        memories=len(new.ids) if new else 0,
-        decided=("woven" if new.text else "empty") if new else "",
-    )
+    ephemeral = _ephemeral(subject, standing) if deciding else ""
+    woven = weave.edits(taken.body or b"", subject.conversation, Woven(identity, decided, ephemeral))
+    told = _with_figures(_told(subject, standing, at), subject, standing, Woven(identity, decided, ephemeral))
+    told = evolve(told, reworded=reworded.parts, compaction=reworded.told)
+    edits = (*woven, *reworded.edits)
     body = apply(taken.body or b"", edits)
     is_kept = deciding and not subject.call.agent
     return evolve(
@@ -106,6 +107,28 @@ def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
         behind=taken.behind.moved(edits) if taken.behind else None,
         owed=_owed(subject, standing, at) if deciding else None,
         kept=Keep(_shown_as(subject), told, body, edits, found, ephemeral) if is_kept else None,
+    )
+
+
+def _ephemeral(subject: Subject, standing: Standing) -> str:
+    newest = subject.conversation.newest
+    fits = newest is not None and subject.conversation.last_marker < newest.place
+    return compose.ephemeral(standing.profile, standing.answers) if fits else ""
+
+
+def _with_figures(told: WovenIn, subject: Subject, standing: Standing, woven: Woven) -> WovenIn:
+    """The counts of what is woven in; `decided` and `memories` of a decision made just now."""
+    newest = subject.conversation.newest
+    is_new = newest is not None and ledger.anchor_field(newest.key) in standing.new
+    new = (decisions(subject, standing.answers)[-1] or Decision()) if is_new else None
+    return evolve(
+        told,
+        identity=tokens(woven.identity),
+        sticky=sum(tokens(text) for _, text in woven.decided),
+        ephemeral=tokens(woven.ephemeral),
+        replayed=len(woven.decided) - bool(new and new.text),
+        memories=len(new.ids) if new else 0,
+        decided=("woven" if new.text else "empty") if new else "",
     )
 
 

@@ -38,6 +38,17 @@ class Subject(Struct, frozen=True):
         return self.names[-1] if self.conversation.newest else ""
 
     @property
+    def unanswered(self) -> tuple[str, ...]:
+        """The fields of the newest anchor, and of those before it in the same message."""
+        newest = self.conversation.newest
+        pairs = zip(self.names, self.conversation.anchors, strict=True)
+        return tuple([name for name, it in pairs if newest and it.message == newest.message])
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        return self.names[: len(self.names) - len(self.unanswered)]
+
+    @property
     def earlier(self) -> tuple[str, ...]:
         """The fields of the other anchors."""
         return self.names[:-1] if self.conversation.newest else self.names

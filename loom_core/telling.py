@@ -3,7 +3,7 @@
 from msgspec import Struct, field
 from msgspec.structs import replace as evolve
 
-from loom_core import call
+from loom_core import call, compaction_told
 from loom_core.actions import Action, Actions, ExportSpan, LogExchange, Measure, Tell
 from loom_core.call import Call, CallKind, turn_key
 from loom_core.events import CallBegan, CallEnded, TurnJoined, UpstreamHeadReceived
@@ -96,7 +96,8 @@ def over(key: ExchangeKey, ended: Ended) -> Actions:
     """All there is to tell; the log line last, since with it the exchange is done."""
     seen = conclude(ended.observed)
     owed = (ended.taken.owed,) if ended.taken.owed else ()
-    return (*owed, *_told(key, ended, seen), log_line(ended, seen))
+    lost = compaction_told.lost_notes(ended.taken.woven, seen)
+    return (*owed, *lost, *_told(key, ended, seen), log_line(ended, seen))
 
 
 def _told(key: ExchangeKey, ended: Ended, seen: Seen | None) -> Actions:
@@ -215,7 +216,8 @@ def _of_the_weaving(ended: Ended) -> Figures:
     kinds = (("identity", woven.identity), ("sticky", woven.sticky), ("ephemeral", woven.ephemeral))
     counts = (Figure("loom.weave.tokens", count, (("what", kind),)) for kind, count in kinds if count)
     rewritten = (Figure("loom.rewrites", 1, (("kind", "weave"),)),) if woven.tokens else ()
-    return (Figure("loom.weave.runs", 1, labels), took, *counts, *rewritten)
+    of_compaction = compaction_told.figures(woven)
+    return (Figure("loom.weave.runs", 1, labels), took, *counts, *rewritten, *of_compaction)
 
 
 def _of_the_call(ended: Ended, said: Call, seen: Seen | None, failure: str) -> Figures:

@@ -30,6 +30,7 @@ from loom_core.account import (
     placed,
     shares_prompt,
     told,
+    with_report,
     with_results,
     with_seen,
 )
@@ -46,7 +47,7 @@ from loom_core.events import (
     TurnAbove,
     TurnJoined,
 )
-from loom_core.past import Past
+from loom_core.past import Past, with_hook
 from loom_core.rules import SECOND
 from loom_core.values import TurnKey
 
@@ -138,8 +139,13 @@ def step(key: TurnKey, state: State, event: Event) -> Step:
         case Open(), TurnAbove():
             turn, actions = placed(state.turn, event)
             return evolve(state, turn=turn), actions
-        case Open(), HookReported():
-            return _hooked(key, state, event)
+        case Open(past=past), HookReported(hook=hook):
+            past, actions = with_hook(past, hook)
+            after, further = _hooked(key, evolve(state, past=past), event)
+            return after, (*actions, *further)
+        case WaitingForUser(past), HookReported(hook=hook) if past.roots:
+            past, actions = with_hook(past, hook)
+            return WaitingForUser(past), actions
 
         case ProcessingResponse(since=since), TimerFired(timer="turn-end", at=at):
             if at < since + GRACE:
@@ -261,12 +267,8 @@ def _hooked(key: TurnKey, state: Open, event: HookReported) -> Step:
         return _over(key, state, max(turn.heard_at, min(event.at, turn.heard_at + GRACE)), "complete")
     state = _heard(state, event.at)
     if event.hook == "PostToolUse" and isinstance(state, ExecutingTools):
-        tools = tuple(
-            evolve(tool, reported_at=event.at) if tool.id == event.tool_use_id else tool
-            for tool in turn.tools
-        )
-        reported = evolve(state.turn, tools=tools)
-        is_done = bool(tools) and all(tool.reported_at for tool in tools)
+        reported = with_report(state.turn, event)
+        is_done = bool(reported.tools) and all(tool.reported_at for tool in reported.tools)
         return (PostToolsHook if is_done else ExecutingTools)(reported, state.past), ()
     return state, ()
 

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace as evolve
 
-from loom_core import chain, compose, ledger
+from loom_core import chain, compacting, compose, ledger
 from loom_core.actions import Action, Decide, LookUp, Note, Recall
-from loom_core.call import read
+from loom_core.call import CallKind, read
 from loom_core.events import DecisionsMade, LookupsAnswered, MemoriesRecalled
 from loom_core.ledger import Decision, Pin
 from loom_core.lookup import Answers, Entry, Question, Reading, Recalled
@@ -87,7 +87,8 @@ def weave(taken: Taken, at: int) -> Following:
     profile = rules.profiles.get(call.source)
     conversation = None
     if profile or (call.session and not call.source):
-        conversation = chain.read(body, scope_of(call))
+        compacts = call.kind is CallKind.COMPACTION
+        conversation = chain.read(body, scope_of(call), instructs=compacts)
     if conversation is None:
         return taken
     scope = scope_of(call) if call.session else conversation.root
@@ -98,6 +99,7 @@ def weave(taken: Taken, at: int) -> Following:
         ledger.SOURCE_FIELD,
         ledger.identity_field(conversation.root),
         ledger.used_field(conversation.root),
+        *compacting.fields(subject),
         *names,
     )
     return LookingUp(subject, profile, asked), LookUp(_reading(subject, profile, asked, fields))
@@ -131,7 +133,7 @@ def _looked_up(state: LookingUp, answers: Answers, at: int) -> Following:
         profile = profiles.get(answers.fields.get(ledger.SOURCE_FIELD, ""))
     if profile is None:
         return subject.taken
-    if not subject.conversation.system.says(profile.placeholder):
+    if not (compacting.summarises(subject) or subject.conversation.system.says(profile.placeholder)):
         return strange(subject, profile, at)
     if missing := _needed(subject, profile, answers) - state.asked:
         reading = _reading(subject, profile, missing, ())
@@ -144,9 +146,11 @@ def _known(subject: Subject, profile: Profile, answers: Answers, at: int) -> Fol
     """All has been read that there was: replay, search or decide."""
     knows_all = _knows_all(subject, answers)
     if not decides(subject.call, subject.taken.asked.request, profile):
-        return going_up(subject, Standing(profile, answers), at) if knows_all else subject.taken
+        if knows_all or compacting.takes_part(subject, profile):
+            return going_up(subject, Standing(profile, answers, is_known=knows_all), at)
+        return subject.taken
     if not knows_all:
-        entries = _bygone((subject.newest,) if subject.newest else (), answers)
+        entries = _bygone(subject.unanswered, answers)
         if not entries:
             return unwoven(subject, Standing(profile, answers), at)
         return Deciding(subject, profile, answers, entries, is_known=False), Decide(subject.scope, entries)
@@ -184,6 +188,8 @@ def _deciding(
         before = tuple(decision for decision in decisions(subject, answers) if decision)
         decision = compose.sticky(profile, answers, memorables, recalled or Recalled(), before)
         entries.append(Entry(newest, ledger.encode(decision)))
+    if compacting.is_undecided(subject, answers):
+        entries.append(compacting.entry(subject, profile))
     entries += _entombed(subject, answers, recalled.forgotten if recalled else ())
     entries += _bygone(subject.earlier, answers)
     if not entries:
@@ -215,7 +221,7 @@ def _likely(subject: Subject, profile: Profile | None) -> frozenset[Life]:
     newest = subject.conversation.newest
     if profile is None or newest is None or not decides(subject.call, subject.taken.asked.request, profile):
         return frozenset()
-    return ALL if newest is subject.conversation.anchors[0] else ALL - {Life.IDENTITY}
+    return ALL if newest.message == subject.conversation.anchors[0].message else ALL - {Life.IDENTITY}
 
 
 def _needed(subject: Subject, profile: Profile, answers: Answers) -> frozenset[Life]:
@@ -273,8 +279,11 @@ def _undecided(subject: Subject, answers: Answers) -> str:
 
 
 def _knows_all(subject: Subject, answers: Answers) -> bool:
-    """Whether all that was ever decided in this conversation is known, whatever the store says now."""
-    if answers.is_read or (subject.conversation.newest and len(subject.conversation.anchors) == 1):
+    """Whether all that was ever decided in this conversation is known, whatever the store says now.
+
+    What was never answered has not been decided upon, as far as anybody here can tell.
+    """
+    if answers.is_read or (subject.names and subject.unanswered == subject.names):
         return True
     fields = answers.fields
-    return pin_of(subject, answers) is not None and all(name in fields for name in subject.earlier)
+    return pin_of(subject, answers) is not None and all(name in fields for name in subject.answered)

@@ -36,6 +36,7 @@ SLOW_MILLISECONDS = 250
 MOST_NAMED = 5
 """Broken profiles that are named."""
 INSTALL = "run `loom install`"
+PROXY_URL = ("env", BASE_URL)
 
 
 @frozen
@@ -130,7 +131,7 @@ def block_size(output: bytes) -> int | None:
 def proxy(text: str) -> Finding:
     """Whether the client's base URL leads to a Loom that is ready."""
     try:
-        url = value(text, ("env", BASE_URL)) if text else None
+        url = value(text, PROXY_URL) if text else None
     except JsonRefusedError:
         url = None
     if not isinstance(url, str):
@@ -251,7 +252,7 @@ def exporter(endpoint: Endpoint) -> Finding:
     return Finding("exporter", "ok", f"{shown} takes exports")
 
 
-def call(method: str, url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+def call(method: str, url: str, headers: dict[str, str] | None = None, most: int = 4096) -> tuple[int, bytes]:
     """Status and the first bytes of the body. OSError, HTTPException or ValueError when it cannot be done."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -263,7 +264,7 @@ def call(method: str, url: str, headers: dict[str, str] | None = None) -> tuple[
             method, parts.path or "/", body=b"" if method == "POST" else None, headers=headers or {}
         )
         answer = connection.getresponse()
-        return answer.status, answer.read(4096)
+        return answer.status, answer.read(most)
     except socket.gaierror as error:
         raise ConnectionError from error
     finally:

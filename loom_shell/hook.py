@@ -89,7 +89,7 @@ def _block(event: str, given: dict[str, object], environ: dict[str, str], began:
     source = _text(given, "source")
     if event == "SessionStart" and source == "compact":
         # It comes in the middle of a turn, whose block it would take the place of.
-        return NOTHING, None
+        return _report(event, given, environ, began)
     fields = {name: _text(given, name) for name in ("prompt_id", "cwd", "transcript_path", "prompt")}
     session = _text(given, "session_id")
     if not session or len(session) > turn_block.ID_LIMIT:

@@ -10,13 +10,15 @@ from pathlib import Path, PurePath
 
 from attrs import field, frozen
 
-from loom_core.profile import Life, Piece, Profile
+from loom_core.block import CANARY
+from loom_core.profile import CompactionRules, Life, Piece, Profile
+from loom_core.wordings import PHRASES
 from loom_core.wrapper import safe, tokens
 from loom_shell import slots
 from loom_shell.files import FileRefusedError, named, read_whole
 from loom_shell.printable import printable, shown
 from loom_shell.profile_form import Form, GivenPiece, read_form
-from loom_shell.profile_keys import NAME, NAME_ALLOWED
+from loom_shell.profile_keys import COMPACTION_TOKENS, NAME, NAME_ALLOWED
 from loom_shell.slots import fill
 
 FILE = "profile.toml"
@@ -24,6 +26,8 @@ LIMIT = 256 * 1024
 """Bytes of one file, and characters of its text with the slots filled."""
 MOST_FAULTS = 20
 """Sentences about one profile."""
+LOOKED_FOR = (*PHRASES, CANARY.decode())
+"""By these the Loom knows what the client and its own hook wrote: a text with one is taken for theirs."""
 
 
 class BrokenProfileError(Exception):
@@ -46,6 +50,7 @@ def read_profile(folder: Path) -> Profile:
     reading.faults.extend(form.faults)
     pieces = tuple(reading.piece(number, given, form) for number, given in form.pieces)
     reading.check_budget(pieces, form)
+    compaction = reading.compaction(form)
     if reading.faults:
         raise BrokenProfileError(_few(reading))
     return Profile(
@@ -54,6 +59,7 @@ def read_profile(folder: Path) -> Profile:
         pieces,
         memorables=form.memorables,
         memories=form.memories,
+        compaction=compaction,
         **form.own,
     )
 
@@ -62,6 +68,12 @@ def length(pieces: Iterable[Piece]) -> int:
     """Tokens that the texts of these pieces' files take as they are woven, with headings and joints."""
     heads = [(f"## {one.heading}\n\n" if one.heading else "", one.text) for one in pieces if one.text]
     return max(0, sum(tokens(safe(head)) + tokens(safe(text)) + 1 for head, text in heads) - 1)
+
+
+def whole_length(profile: Profile) -> int:
+    """Tokens of all texts that a profile's files hold."""
+    rules = profile.compaction
+    return length(profile.pieces) + sum(map(tokens, (rules.identity, rules.prompt, rules.continuation)))
 
 
 @frozen
@@ -103,15 +115,63 @@ class _Reading:
         return digest.hexdigest()
 
     def piece(self, number: int, given: GivenPiece, form: Form) -> Piece:
-        text = self._text(number, given, form) if given.file else ""
+        where = f"file of piece {number} in {self.file}"
+        text = self._text(where, given.file, form, spare="the piece") if given.file else ""
+        found = tokens(safe(text))
+        if 0 < given.budget < found:
+            self.faults.append(
+                f"budget of piece {number} in {self.file} is {given.budget} tokens, and "
+                f"{named(self.folder / given.file)} has {found}: shorten the file or raise the budget"
+            )
         return Piece(given.name, given.life, given.heading, text, given.key, given.pattern, given.budget)
 
-    def _text(self, number: int, given: GivenPiece, form: Form) -> str:
-        where = f"file of piece {number} in {self.file}"
-        path = named(self.folder / given.file)
+    def compaction(self, form: Form) -> CompactionRules:
+        given = form.compaction
+        for phrase in given.must_survive:
+            # What a summary lacks may be woven, too.
+            self._check_words(f"compaction.must_survive in {self.file}", shown(phrase), phrase)
+        return CompactionRules(
+            self._compaction_text("identity", given.identity, form),
+            self._compaction_text("prompt", given.prompt, form),
+            self._compaction_text("continuation", given.continuation, form),
+            given.must_survive,
+            given.tells_missing,
+        )
+
+    def _compaction_text(self, key: str, file: str, form: Form) -> str:
+        """The text of one key as it will stand in a request; "" where the key is left out."""
+        if not file:
+            return ""
+        where, path = f"compaction.{key} in {self.file}", named(self.folder / file)
+        before = len(self.faults)
+        text = self._text(where, file, form, spare="the key")
+        self._check_words(where, path, text)
+        text = safe(text).strip()
+        if not text and len(self.faults) == before:
+            self.faults.append(f"{where}: {path} is empty with its slots filled: write its text")
+        found, most = tokens(text), COMPACTION_TOKENS[key]
+        if found > most:
+            self.faults.append(
+                f"{where}: {path} has {found} tokens, and at most {most} are allowed: shorten the file"
+            )
+        return text
+
+    def _check_words(self, where: str, what: str, text: str) -> None:
+        # Unseen characters between its words hide a phrase, until they are taken out.
+        texts = text, safe(text)
+        self.faults.extend(
+            f"{where}: {what} holds {shown(phrase)}, which the Loom looks for in what the client sends: "
+            "say it in other words"
+            for phrase in LOOKED_FOR
+            if any(phrase in one for one in texts)
+        )
+
+    def _text(self, where: str, file: str, form: Form, spare: str) -> str:
+        """The text of a file with its slots filled. `spare`: what to take out where there is no text."""
+        path = named(self.folder / file)
         try:
             # Line ends are the file's, not the text's; so is the mark some editors begin a file with.
-            text = self.take(given.file).decode("utf-8-sig").replace("\r\n", "\n").strip()
+            text = self.take(file).decode("utf-8-sig").replace("\r\n", "\n").strip()
         except FileRefusedError as error:
             self.faults.append(f"{where}: {error}")
             return ""
@@ -128,13 +188,7 @@ class _Reading:
             return ""
         if not text:
             # An editor may have emptied it only to write it anew.
-            self.faults.append(f"{where}: {path} is empty: write its text, or take the piece out")
-        found = tokens(safe(filled.text))
-        if 0 < given.budget < found:
-            self.faults.append(
-                f"budget of piece {number} in {self.file} is {given.budget} tokens, and {path} has {found}: "
-                "shorten the file or raise the budget"
-            )
+            self.faults.append(f"{where}: {path} is empty: write its text, or take {spare} out")
         return filled.text
 
     def check_budget(self, pieces: tuple[Piece, ...], form: Form) -> None:

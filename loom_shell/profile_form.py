@@ -11,8 +11,8 @@ from attrs import field, frozen
 from loom_core.profile import Life, MemorableRules, MemoryRules
 from loom_shell import slots
 from loom_shell.printable import printable, shown
-from loom_shell.profile_keys import MEMORABLES, MEMORIES, OWN, PIECE, TABLES, Key, text
-from loom_shell.slots import fill
+from loom_shell.profile_keys import COMPACTION, MEMORABLES, MEMORIES, OWN, PIECE, TABLES, Key, text
+from loom_shell.slots import Filled, fill
 
 MAX_PIECES = 64
 MAX_SLOTS = 64
@@ -37,6 +37,17 @@ class GivenPiece:
 
 
 @frozen
+class GivenCompaction:
+    """The `[compaction]` table, checked: names of files, "" for none, and what is said beside them."""
+
+    identity: str = ""
+    prompt: str = ""
+    continuation: str = ""
+    must_survive: tuple[str, ...] = ()
+    tells_missing: bool = False
+
+
+@frozen
 class Form:
     """What the file says. `own` is what stands outside of tables; only without `faults` is it whole.
 
@@ -48,6 +59,7 @@ class Form:
     pieces: tuple[tuple[int, GivenPiece], ...]
     memorables: MemorableRules
     memories: MemoryRules
+    compaction: GivenCompaction
     faults: tuple[str, ...]
 
 
@@ -61,8 +73,15 @@ def read_form(tables: Table, file: str, profile: str) -> Form:
     memories = form.table("memories", tables, MEMORIES)
     if "deadline_ms" in memories:
         memories["deadline"] = memories.pop("deadline_ms") * MILLISECOND
+    compaction = form.table("compaction", tables, COMPACTION)
     return Form(
-        own, form.slots, pieces, MemorableRules(**memorables), MemoryRules(**memories), tuple(form.faults)
+        own,
+        form.slots,
+        pieces,
+        MemorableRules(**memorables),
+        MemoryRules(**memories),
+        GivenCompaction(**compaction),
+        tuple(form.faults),
     )
 
 
@@ -149,7 +168,11 @@ class _Checking:
         return found
 
     def _filled(self, key: Key, value: object) -> tuple[list[str], object]:
-        if not key.has_slots or not isinstance(value, str):
+        """What is no slot in the value, and the value with its slots filled."""
+        if not key.has_slots or not isinstance(value, str | list):
             return [], value
-        filled = fill(value, self.slots, MOST_FILLED)
-        return [printable(stray, 80) for _line, stray in filled.strays], filled.text
+        texts = value if isinstance(value, list) else [value]
+        found = [fill(one, self.slots, MOST_FILLED) if isinstance(one, str) else one for one in texts]
+        strays = [stray for one in found if isinstance(one, Filled) for _line, stray in one.strays]
+        filled = [one.text if isinstance(one, Filled) else one for one in found]
+        return [printable(one, 80) for one in strays], filled if isinstance(value, list) else filled[0]

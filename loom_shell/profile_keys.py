@@ -20,6 +20,10 @@ OURS = "loom:"
 """What the Loom keeps for itself in the store (contracts section 5)."""
 BEFORE_STAR = 4
 """Characters of a pattern before its `*`: with fewer, a look would go through the whole store."""
+COMPACTION_TOKENS: Mapping[str, int] = {"identity": 8_000, "prompt": 8_000, "continuation": 1_000}
+"""Tokens that the file of each of these keys may have. The continuation stands in every later request."""
+MAX_PHRASES = 64
+"""Phrases of `must_survive`."""
 
 Parse = Callable[[object], Any]
 
@@ -28,7 +32,7 @@ Parse = Callable[[object], Any]
 class Key:
     """A key of the file. `allowed` completes the sentence `it must be …`; `parse` raises ValueError.
 
-    In a key that `has_slots` they are filled before it is parsed.
+    In a key that `has_slots` they are filled before it is parsed, in each text of a list too.
     """
 
     parse: Parse
@@ -69,6 +73,12 @@ def _line(least: int, most: int, but: str = "") -> Parse:
         return value
 
     return parse
+
+
+def _phrases(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_PHRASES:
+        raise ValueError
+    return tuple(map(_line(1, 200), value))
 
 
 def text(value: object) -> str:
@@ -159,5 +169,17 @@ MEMORIES: Mapping[str, Key] = {
     "provenance": Key(_provenance, f"a list with at least one of {_words(*(it.value for it in Provenance))}"),
     "words": _INTRODUCING,
 }
-TABLES = ("slots", "pieces", "memorables", "memories")
+COMPACTION: Mapping[str, Key] = {
+    **{
+        name: Key(_line(1, 200), f"the name of a file in the profile's folder, of at most {most} tokens")
+        for name, most in COMPACTION_TOKENS.items()
+    },
+    "must_survive": Key(
+        _phrases,
+        f"a list of at most {MAX_PHRASES} phrases, each one line of 1 to 200 characters",
+        has_slots=True,
+    ),
+    "tells_missing": _SWITCH,
+}
+TABLES = ("slots", "pieces", "memorables", "memories", "compaction")
 """Beside `OWN` at the top of the file."""

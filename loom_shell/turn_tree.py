@@ -12,6 +12,7 @@ from loom_core.rules import SECOND
 from loom_shell.prices import Figures, cost
 from loom_shell.printable import printable
 from loom_shell.recent import KeptSpan, Trace
+from loom_shell.span_words import line, model, text, texts, whole
 from loom_shell.units import clock, count, dollars, duration
 
 PROMPT_LENGTH = 68
@@ -113,9 +114,9 @@ def _turn(family: _Family, span: KeptSpan, trace: Trace, zone: tzinfo | None) ->
         tree = Tree(beside.append(f"\n{_of(trace)}{clock(span.start, zone)} · outside of a turn", "dim"))
         _grow(tree, family, [span])
         return tree
-    outcome = _text(span, "loom.turn.outcome")
+    outcome = text(span, "loom.turn.outcome")
     mark, style = ("✗", "bold red") if span.error else ("●", "bold green")
-    label = _heading(mark, style, _text(span, names.INPUT_VALUE))
+    label = _heading(mark, style, text(span, names.INPUT_VALUE))
     what = [clock(span.start, zone), duration(span.end - span.start)]
     if outcome and outcome != "complete":
         what.append(printable(outcome, ERROR_LENGTH))
@@ -137,7 +138,7 @@ def _running(family: _Family, spans: list[KeptSpan], trace: Trace, zone: tzinfo 
 
 def _heading(mark: str, style: str, prompt: str) -> Text:
     label = Text(overflow="fold").append(f"{mark} ", style)
-    return label.append(_line(prompt, PROMPT_LENGTH) or "(prompt not kept)", "bold" if prompt else "dim")
+    return label.append(line(prompt, PROMPT_LENGTH) or "(prompt not kept)", "bold" if prompt else "dim")
 
 
 def _of(trace: Trace) -> str:
@@ -148,7 +149,7 @@ def _of(trace: Trace) -> str:
 def _add_totals(label: Text, spans: Iterable[KeptSpan]) -> None:
     """The second line's figures of all the calls, if there is one."""
     chats = (span for span in spans if span.name.startswith(CHAT))
-    counting = (_sum(chat) for chat in chats if _text(chat, "loom.call.kind") not in BESIDE)
+    counting = (_sum(chat) for chat in chats if text(chat, "loom.call.kind") not in BESIDE)
     total = sum(counting, Sum())
     if not total.calls:
         return
@@ -171,32 +172,46 @@ def _grow(tree: Tree, family: _Family, spans: Iterable[KeptSpan], depth: int = 0
 
 def _call(span: KeptSpan, chat: KeptSpan | None) -> Text:
     """A request and the model's answer to it as one."""
-    kind = _text(span, "loom.call.kind")
+    kind = text(span, "loom.call.kind")
     label = Text(overflow="fold")
     if chat is None:
-        status = _whole(span, names.HTTP_STATUS)
+        status = whole(span, names.HTTP_STATUS)
         what = kind if kind == "count_tokens" else span.name.removeprefix(CALL)
-        label.append(_line(what, NAME_LENGTH))
+        label.append(line(what, NAME_LENGTH))
         if status and status >= 400:
             label.append(f" {status}", "red")
     else:
-        label.append(_line(_model(chat), NAME_LENGTH) or "chat", "bold")
+        label.append(line(model(chat), NAME_LENGTH) or "chat", "bold")
     if kind and kind not in {"main", "subagent", "count_tokens"}:
-        label.append(f" ({_line(kind, NAME_LENGTH)})")
+        label.append(f" ({line(kind, NAME_LENGTH)})")
     label.append(f" · {duration(span.end - span.start)}")
     first = chat.attributes.get(names.RESPONSE_TIME_TO_FIRST_CHUNK) if chat else None
     if isinstance(first, int | float):
         label.append(f", first byte {duration(round(first * SECOND))}")
-    counted = _whole(span, "loom.counted_tokens")
+    counted = whole(span, "loom.counted_tokens")
     if counted is not None:
         label.append(f" · {count(counted)} tokens")
     if chat is not None and (total := _sum(chat)) != Sum(calls=1):
         label.append(f"\n{_tokens(total)}", "cyan")
-    if chat is not None and (why := _text(chat, "loom.cache.miss")):
-        missed = count(_whole(chat, "loom.cache.miss_tokens") or 0)
-        label.append(f"\ncache missed {missed}: {_line(why, ERROR_LENGTH)}", "yellow")
+    if chat is not None and (why := text(chat, "loom.cache.miss")):
+        missed = count(whole(chat, "loom.cache.miss_tokens") or 0)
+        label.append(f"\ncache missed {missed}: {line(why, ERROR_LENGTH)}", "yellow")
+    if chat is not None:
+        _add_compaction(label, chat)
     _add_error(label, chat.error if chat and chat.error else span.error)
     return label
+
+
+def _add_compaction(label: Text, chat: KeptSpan) -> None:
+    """What became of the client's words around a compaction, and what its summary lost."""
+    if text(chat, "loom.call.kind") == "compaction" and texts(chat, "loom.compaction.reworded"):
+        what = line(f"{text(chat, 'loom.compaction.trigger')} compaction".strip(), NAME_LENGTH)
+        label.append(f"\n{what}, in the profile's words", "cyan")
+    if drift := text(chat, "loom.compaction.drift"):
+        unknown = line(drift, ERROR_LENGTH)
+        label.append(f"\nunknown words of a compaction, left as they are: {unknown}", "yellow")
+    if lost := texts(chat, "loom.compaction.missing"):
+        label.append(f"\nnot in the summary: {line(', '.join(lost), ERROR_LENGTH)}", "yellow")
 
 
 def _part(family: _Family, span: KeptSpan) -> Text:
@@ -207,9 +222,9 @@ def _part(family: _Family, span: KeptSpan) -> Text:
         name, style = name.removeprefix(TOOL).strip() or "tool", "red" if span.error else "magenta"
         label.append("✗ " if span.error else "⚙ ", style)
     elif _is_turn(span):
-        agent = _text(span, names.AGENT_NAME)
+        agent = text(span, names.AGENT_NAME)
         name, style = f"{agent} {name}" if agent and name.startswith(AGENT) else name, "bold"
-    label.append(_line(name, NAME_LENGTH), style).append(f" · {duration(span.end - span.start)}")
+    label.append(line(name, NAME_LENGTH), style).append(f" · {duration(span.end - span.start)}")
     if _is_turn(span):
         _add_totals(label, family.all_below(span))
     _add_error(label, span.error)
@@ -218,7 +233,7 @@ def _part(family: _Family, span: KeptSpan) -> Text:
 
 def _add_error(label: Text, error: str) -> None:
     if error:
-        label.append(f": {_line(error, ERROR_LENGTH)}", "red")
+        label.append(f": {line(error, ERROR_LENGTH)}", "red")
 
 
 # Figures
@@ -226,15 +241,15 @@ def _add_error(label: Text, error: str) -> None:
 
 def _sum(chat: KeptSpan) -> Sum:
     """What one answer took. How long a write to the cache lasts is not told: the shorter costs less."""
-    prompt, output = _whole(chat, names.USAGE_INPUT_TOKENS), _whole(chat, names.USAGE_OUTPUT_TOKENS)
-    read = _whole(chat, names.USAGE_CACHE_READ) or 0
-    written = _whole(chat, names.USAGE_CACHE_CREATION) or 0
+    prompt, output = whole(chat, names.USAGE_INPUT_TOKENS), whole(chat, names.USAGE_OUTPUT_TOKENS)
+    read = whole(chat, names.USAGE_CACHE_READ) or 0
+    written = whole(chat, names.USAGE_CACHE_CREATION) or 0
     if prompt is None and output is None:
         return Sum(calls=1)
     prompt, output = prompt or 0, output or 0
     new = max(0, prompt - read - written)
     figures = Figures(input=new, output=output, cache_read=read, cache_write_5m=written)
-    price = cost(_model(chat), figures)
+    price = cost(model(chat), figures)
     return Sum(1, prompt, read, output, price or 0.0, is_least=price is None or written > 0)
 
 
@@ -262,26 +277,6 @@ def _prompt_of(family: _Family, spans: list[KeptSpan]) -> str:
     """The first question to a model: before a turn is over, it is all that tells the prompt."""
     for span in spans:
         for below in (span, *family.all_below(span)):
-            if below.name.startswith((CHAT, CALL)) and (text := _text(below, names.INPUT_VALUE)):
-                return text
+            if below.name.startswith((CHAT, CALL)) and (said := text(below, names.INPUT_VALUE)):
+                return said
     return ""
-
-
-def _model(chat: KeptSpan) -> str:
-    return _text(chat, names.RESPONSE_MODEL) or _text(chat, names.REQUEST_MODEL)
-
-
-def _text(span: KeptSpan, name: str) -> str:
-    value = span.attributes.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _whole(span: KeptSpan, name: str) -> int | None:
-    value = span.attributes.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _line(text: str, limit: int) -> str:
-    """One line of it, clipped, and nothing in it that a terminal obeys."""
-    clean = printable(" ".join(text[: 8 * limit].split()), limit)
-    return clean if len(clean) <= limit + 1 else clean[:limit] + "…"

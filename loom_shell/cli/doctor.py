@@ -12,6 +12,7 @@ from loom_shell import checkup
 from loom_shell.checkup import Finding
 from loom_shell.client_version import client_version
 from loom_shell.config import ConfigError, load
+from loom_shell.drift_check import compaction
 
 SIGNS = {"ok": "✓", "wrong": "✗", "absent": "–"}
 
@@ -37,7 +38,7 @@ def doctor(
     else:
         for finding in findings:
             todo = f": {finding.todo}" if finding.todo else ""
-            typer.echo(f"{SIGNS[finding.state]} {finding.name:<10}{finding.found}{todo}")
+            typer.echo(f"{SIGNS[finding.state]} {finding.name:<11}{finding.found}{todo}")
     raise typer.Exit(0 if well else 1)
 
 
@@ -45,7 +46,7 @@ def examine(folder: Path) -> list[Finding]:
     """Every check, in the order of the chain."""
     version = client_version()
     settings, text = checkup.settings(folder, version)
-    findings = [checkup.client(version), settings, checkup.hook(text), checkup.proxy(text)]
+    findings = [checkup.client(version), settings, checkup.hook(text), checkup.proxy(text), compaction(text)]
     try:
         config = load({})
     except ConfigError as error:

@@ -14,12 +14,13 @@ from rich.table import Table
 from loom_core import compose
 from loom_core.compose import MOST_TOKENS
 from loom_core.lookup import Answers, Recalled
-from loom_core.profile import Life, Piece, Profile
+from loom_core.profile import CompactionRules, Life, Piece, Profile
+from loom_core.wrapper import tokens
 from loom_shell.config import ConfigError, load
 from loom_shell.files import FileRefusedError, is_missing, named, sole_writer
 from loom_shell.printable import printable, shown
-from loom_shell.profile_file import FILE, length
-from loom_shell.profile_keys import NAME, NAME_ALLOWED
+from loom_shell.profile_file import FILE, length, whole_length
+from loom_shell.profile_keys import COMPACTION_TOKENS, NAME, NAME_ALLOWED
 from loom_shell.profiles import FOLDER, Faults, look
 
 TEMPLATE = "alpha"
@@ -27,6 +28,11 @@ LIVES = {
     Life.IDENTITY: "Identity, after the client's own system prompt",
     Life.STICKY: "Sticky, at a prompt when it is new or changed",
     Life.EPHEMERAL: "Ephemeral, at the newest prompt only",
+}
+COMPACTION = {
+    "identity": "Compaction, identity: in place of the summariser's system prompt, where the client has one",
+    "prompt": "Compaction, prompt: in place of the client's instruction, before the demand for text and tags",
+    "continuation": "Compaction, continuation: in place of the client's words on how to go on",
 }
 
 ConfigOption = Annotated[
@@ -76,7 +82,7 @@ def list_profiles(config: ConfigOption = None, home: HomeOption = None) -> None:
         column.justify = "right"
     for name, one in seen.items():
         if isinstance(one, Profile):
-            table.add_row(name, str(len(one.pieces)), str(length(one.pieces)), "in order")
+            table.add_row(name, str(len(one.pieces)), str(whole_length(one)), "in order")
         else:
             table.add_row(printable(name, 80), "–", "–", "broken: see `loom profile check`")
     Console(highlight=False, markup=False).print(table)
@@ -117,7 +123,7 @@ def show(
     if not isinstance(one, Profile):
         _tell(one)
         raise typer.Exit(1)
-    for text in sections(one):
+    for text in (*sections(one), *compaction_sections(one.compaction)):
         for line in text.splitlines():
             typer.echo(printable(line, len(line)))
 
@@ -142,6 +148,21 @@ def sections(one: Profile) -> list[str]:
             found.append(
                 f"--- {LIVES[life]}: {files} of {one.identity_budget} tokens from files\n\n{block}\n\n"
             )
+    return found
+
+
+def compaction_sections(rules: CompactionRules) -> list[str]:
+    """What `show` prints of the texts for compaction, and of what a summary has to hold."""
+    texts = {"identity": rules.identity, "prompt": rules.prompt, "continuation": rules.continuation}
+    found = [
+        f"--- {COMPACTION[key]}: {tokens(text)} of {COMPACTION_TOKENS[key]} tokens\n\n{text}\n\n"
+        for key, text in texts.items()
+        if text
+    ]
+    if rules.must_survive:
+        told = ", and told after the continuation" if rules.tells_missing else ""
+        phrases = "\n".join(f"- {phrase}" for phrase in rules.must_survive)
+        found.append(f"--- Compaction, must survive: what a summary lacks is noted{told}\n\n{phrases}\n\n")
     return found
 
 

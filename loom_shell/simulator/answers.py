@@ -1,7 +1,8 @@
 """What the simulated model says: a small, fixed conversation, the same for the same request.
 
 Tools offered and no tool_result yet: thinking if asked for, a sentence, and tool calls in parallel.
-Otherwise the final text. Ids are drawn from the request's number, so two simulators agree.
+A request for a summary: the summary, and no call. Otherwise the final text. Ids are drawn from the
+request's number, so two simulators agree.
 """
 
 import base64
@@ -13,6 +14,7 @@ from attrs import frozen
 
 from loom_core.meter import Figures, estimate
 from loom_shell.simulator.schemas import fill
+from loom_shell.simulator.summary import asks_for_summary, summary
 
 Block = Mapping[str, object]
 
@@ -81,7 +83,7 @@ def thought(number: int) -> Block:
 def tool_calls(body: Mapping[str, object], number: int) -> list[Block]:
     """Two tool_use blocks, or none when the conversation is past them or offers no tools."""
     tools = _callable_tools(body)
-    if not tools or _has_tool_result(body.get("messages")):
+    if not tools or asks_for_summary(body) or _has_tool_result(body.get("messages")):
         return []
     wanted: list[tuple[object, object]]
     if any(tool["name"] == "Bash" for tool in tools):
@@ -95,6 +97,11 @@ def tool_calls(body: Mapping[str, object], number: int) -> list[Block]:
         {"type": "tool_use", "id": name("toolu", number, part), "name": tool, "input": given}
         for part, (tool, given) in enumerate(wanted)
     ]
+
+
+def offers_tools(body: Mapping[str, object]) -> bool:
+    """Whether the model may call a tool that the client runs itself."""
+    return bool(_callable_tools(body))
 
 
 def _callable_tools(body: Mapping[str, object]) -> list[Mapping[str, object]]:
@@ -125,9 +132,9 @@ def _has_tool_result(messages: object) -> bool:
 
 
 def _final_text(body: Mapping[str, object]) -> str:
-    """The last words, or JSON that fits when the request asks for a JSON shape."""
+    """The last words, JSON that fits when the request asks for a JSON shape, or the summary it asks for."""
     config = body.get("output_config")
     shape = config.get("format") if isinstance(config, Mapping) else body.get("output_format")
     if isinstance(shape, Mapping) and isinstance(schema := shape.get("schema"), Mapping):
         return msgspec.json.encode(fill(schema)).decode()
-    return LAST_WORDS
+    return summary(body) if asks_for_summary(body) else LAST_WORDS

@@ -9,6 +9,7 @@ from loom_core.meter import Figures
 from loom_shell.simulator.answers import Answer, answer, name
 from loom_shell.simulator.frames import LAST_CHUNK, chunk, message_frames, message_json
 from loom_shell.simulator.steps import Finish, Send, Step, Wait
+from loom_shell.simulator.summary import asks_for_summary
 
 Lines = Iterable[tuple[str, str]]
 
@@ -60,6 +61,8 @@ class Asked:
     """The body as JSON, or None when it is none."""
 
     measure: Callable[[object], Figures] = field(repr=False)
+    summaries: int = 0
+    """How many requests before this one asked for a summary."""
 
     @property
     def message(self) -> Mapping[str, object]:
@@ -68,6 +71,10 @@ class Asked:
     @property
     def streams(self) -> bool:
         return self.message.get("stream") is True
+
+    @property
+    def asks_for_summary(self) -> bool:
+        return self.path == "/v1/messages" and asks_for_summary(self.message)
 
     def answer(self, *, think: bool = False) -> Answer:
         """The message to send. Each call meters the request anew."""

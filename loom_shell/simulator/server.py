@@ -48,7 +48,7 @@ class Simulator:
         self._script: deque[Scenario] = deque()
         self._clock, self._on_done = clock, on_done
         self._meter = Meter()
-        self._answers = 0
+        self._answers = self._summaries = 0
         self._wires: dict[Wire, Received | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -83,10 +83,11 @@ class Simulator:
         self._script.extend([_found(scenario) for scenario in scenarios])
 
     def forget(self) -> None:
-        """As if new: no requests, script, cache entries or count of answers. The gate closes."""
+        """As if new: no requests, script, cache entries or counts of answers. The gate closes."""
         self.requests.clear()
         self._script.clear()
-        self._meter, self._answers = Meter(), 0
+        self._meter = Meter()
+        self._answers = self._summaries = 0
         self.gate.clear()
 
     async def until(self, holds: Callable[[], bool], within: float = 5.0) -> None:
@@ -231,7 +232,7 @@ class Simulator:
 
     def _asked(self, request: Received) -> Asked:
         self._answers += 1
-        return Asked(
+        asked = Asked(
             number=self._answers,
             method=request.method,
             path=request.path.decode("latin-1"),
@@ -240,7 +241,10 @@ class Simulator:
             body=request.body,
             parsed=read_json(request.body) if request.path.startswith(b"/v1/messages") else None,
             measure=self._measure,
+            summaries=self._summaries,
         )
+        self._summaries += asked.asks_for_summary
+        return asked
 
     def _measure(self, parsed: object) -> Figures:
         self._meter, figures = measure(self._meter, parsed, self._clock())

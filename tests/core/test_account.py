@@ -13,9 +13,10 @@ from loom_core.account import (
     with_seen,
 )
 from loom_core.actions import ExportSpan
-from loom_core.call import Call, ToolResult
+from loom_core.call import Call
 from loom_core.events import CallBegan, CallEnded
 from loom_core.metadata import Metadata
+from loom_core.newest import ToolResult
 from loom_core.past import Past
 from loom_core.rules import Content
 from loom_core.trace import Traceparent

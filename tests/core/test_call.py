@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loom_core.call import MAX_RESULT, Call, CallKind, ToolResult, read, turn_key
+from loom_core.call import Call, CallKind, read, turn_key
 from loom_core.metadata import Metadata
+from loom_core.newest import ToolResult
 from loom_core.trace import Traceparent
 from loom_core.values import ExchangeKey, Headers, TurnKey
-from tests.support import conversations
+from tests.support import compactions, conversations
 from tests.support.behind import first
 
 PATH = b"/v1/messages"
@@ -80,36 +81,46 @@ def test_the_session_comes_from_the_header_then_the_body_then_the_block() -> Non
     assert read(PATH, (), b'{"metadata":{"user_id":"somebody"}}', None).user_id == "somebody"
 
 
-@pytest.mark.spec("turn.results")
-def test_a_tool_result_has_its_words_whatever_form_they_have() -> None:
-    def said(content: object) -> str:
-        (found,) = of(user({"type": "tool_result", "tool_use_id": "t", "content": content})).results
-        return found.text
-
-    assert said("plain") == "plain"
-    picture = {"type": "image", "source": {"type": "base64", "data": "AAAA"}}
-    assert said([{"type": "text", "text": "one"}, picture, {"type": "text", "text": "two"}]) == "one\n\ntwo"
-    for odd in (None, [], 5, [None, {"type": "text", "text": 7}]):
-        assert said(odd) == ""
-    assert said("x" * (MAX_RESULT + 1)) == "x" * MAX_RESULT
-
-
 @pytest.mark.spec("turn.call")
-def test_the_prompt_is_the_last_text_a_person_typed() -> None:
-    loop = (
-        user(text("<system-reminder>be good</system-reminder>"), text("List files."), text("")),
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1"}]},
-        user(result("t1", is_error=True), result("t2"), text("a hint")),
-        {"role": "system", "content": "a reminder"},
-    )
-    found = of(*loop)
-    assert found.prompt == "List files."
-    assert found.results == (ToolResult("t1", is_error=True), ToolResult("t2", is_error=False))
-    assert found.messages == 4
+def test_the_prompt_is_what_a_hook_says_else_what_the_body_does() -> None:
     assert of(user("one"), user("two")).prompt == "two"
-    assert of(user("one"), user("<system-reminder>x</system-reminder>")).prompt == "one"
     assert of(user("one"), metadata=Metadata(prompt="told")).prompt == "told"
-    assert of({"role": "user", "content": 5}, {"role": "user"}, 7).prompt == ""
+    found = of(user("List files."), {"role": "assistant", "content": "Well."}, user(result("t1")))
+    assert (found.prompt, found.results) == ("List files.", (ToolResult("t1", is_error=False),))
+    assert found.messages == 3
+
+
+@pytest.mark.parametrize("case", compactions.CASES, ids=lambda it: it.name)
+@pytest.mark.spec("compact.kind", "compact.no-prompt", "compact.agents")
+def test_a_compaction_is_known_by_header_or_words_and_has_no_prompt(case: compactions.Case) -> None:
+    agent = ((b"x-claude-code-agent-id", b"a1"),)
+    for headers in (case.headers, (*case.headers, *agent)):
+        found = read(PATH, headers, case.body(), None)
+        assert (found.kind, found.prompt) == (CallKind.COMPACTION, "")
+        assert not any(name.startswith("text:") for name in found.names)
+    assert found.agent == "a1"
+
+
+@pytest.mark.spec("compact.kind", "compact.class-believed")
+def test_a_client_that_names_another_class_is_believed() -> None:
+    said = compactions.instruction(compactions.NEW_CLIENT)
+    for told, kind in ((b"main", CallKind.MAIN), (b"auxiliary", CallKind.AUXILIARY)):
+        found = of(user(said), headers=((b"x-claude-code-request-class", told),))
+        assert (found.kind, found.prompt) == (kind, said)
+        assert found.compaction is not None
+
+
+@pytest.mark.spec("compact.kind")
+def test_what_is_only_like_a_compaction_stays_what_it_is() -> None:
+    found = of(user(compactions.instruction("2.1.9")), system="Be brief.")
+    assert (found.kind, found.compaction is None) == (CallKind.MAIN, False)
+
+
+@pytest.mark.spec("compact.no-prompt")
+def test_a_conversation_that_goes_on_from_a_summary_is_named_by_what_was_typed() -> None:
+    told = compactions.continued(compactions.NEW_CLIENT)
+    assert (of(user(told)).prompt, of(user(told)).names) == ("", ())
+    assert of(user(told), user("Tea?")).names == of(user("Tea?")).names
 
 
 @pytest.mark.spec("turn.call", "turn.joins")

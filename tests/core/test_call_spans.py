@@ -12,7 +12,7 @@ from loom_core.miss import Miss
 from loom_core.redaction import MAX_VALUE
 from loom_core.rules import SECOND, Content
 from loom_core.trace import SpanRecord
-from loom_core.woven import WovenIn
+from loom_core.woven import Compacted, WovenIn
 from tests.support.facts import AT, HEADERS, JOINED, ROOT, SESSION, TRACE, asked, body, call_facts
 
 SECRET = "sk-ant-api03-Abcdefgh1234567890"
@@ -118,6 +118,25 @@ def test_the_chat_span_says_what_was_asked_and_answered() -> None:
     cut = chat_span(call_facts(seen=Seen(cut=True, odd=2)))
     assert cut is not None
     assert dict(cut.attributes).items() >= {"loom.answer.cut": True, "loom.answer.odd": 2}.items()
+
+
+@pytest.mark.spec("compact.told")
+def test_the_chat_span_of_a_compaction_says_so() -> None:
+    told = Compacted(("request class",), "auto", must_survive=("Bo",))
+    woven = WovenIn("ann", AT, AT, reworded=("instruction",), compaction=told)
+    summary = Seen(complete=True, blocks=(Block("text", "<summary>Cy has tea.</summary>"),))
+    spans = call_spans(call_facts(woven=woven, seen=summary))
+    assert (
+        dict(spans[-1].attributes).items()
+        >= {
+            "loom.compaction.reworded": ("instruction",),
+            "loom.compaction.by": ("request class",),
+            "loom.compaction.trigger": "auto",
+            "loom.compaction.missing": ("Bo",),
+        }.items()
+    )
+    plain = dict(both(call_facts())[1].attributes)
+    assert not [name for name in plain if name.startswith("loom.compaction.")]
 
 
 @pytest.mark.spec("spans.alone")

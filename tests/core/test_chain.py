@@ -94,21 +94,22 @@ def test_real_prompts_and_nothing_else_have_an_anchor(messages: list[Message], h
     request = body(messages, how)
     found = read(request)
     real = [
-        index
+        (index, number + 1 < len(message["content"]))
         for index, message in enumerate(messages)
-        if message["role"] == "user"
-        and message["content"]
-        and all(block["type"] != "tool_result" for block in message["content"])
+        if message["role"] == "user" and all(block["type"] != "tool_result" for block in message["content"])
+        for number in range(len(message["content"]))
     ]
-    assert [anchor.message for anchor in found.anchors] == real
+    assert [(anchor.message, anchor.is_past) for anchor in found.anchors] == real
     listed = json.loads(request)["messages"]
     for anchor in found.anchors:
         content = listed[anchor.message]["content"]
-        ends = json.dumps(content if anchor.opens >= 0 else content[-1])[-1].encode()
+        ends = b'"' if anchor.opens >= 0 else b"}"
         assert isinstance(content, str) == (anchor.opens >= 0)
         assert request[anchor.place - 1 : anchor.place] == ends
         if anchor.opens >= 0:
             assert json.loads(request[anchor.opens : anchor.place]) == content
+        elif anchor.is_past:
+            assert request[anchor.place :].lstrip().startswith(b",")
         else:
             assert request[anchor.place :].lstrip().startswith(b"]")
 

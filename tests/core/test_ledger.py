@@ -9,9 +9,11 @@ from loom_core import ledger
 from loom_core.block import CANARY
 from loom_core.ledger import (
     Decision,
+    GoingOn,
     Pin,
     anchor_field,
     decode,
+    decode_going_on,
     decode_pin,
     encode,
     entomb,
@@ -109,6 +111,26 @@ def test_a_broken_decision_is_none(text: str) -> None:
 @pytest.mark.spec("weave.ledger-broken", "weave.garbage")
 def test_a_broken_pin_is_none(text: str) -> None:
     assert decode_pin(text) is None
+
+
+@given(word)
+@pytest.mark.spec("weave.ledger")
+def test_how_a_conversation_goes_on_is_read_as_it_was_written(text: str) -> None:
+    assert decode_going_on(encode(GoingOn(text))) == GoingOn(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *BROKEN,
+        '{"text":5}',
+        json.dumps({"text": CANARY.decode()}),
+        json.dumps({"text": "x" * ledger.MAX_BYTES}),
+    ],
+)
+@pytest.mark.spec("weave.ledger-broken", "weave.garbage")
+def test_a_broken_word_on_how_to_go_on_is_none(text: str) -> None:
+    assert decode_going_on(text) is None
 
 
 @given(st.one_of(hostile, st.text(max_size=20), decisions.map(encode)), st.integers(0, 200), hostile)

@@ -20,7 +20,7 @@ from loom_core.exchange import AwaitingHead, Finished
 from loom_core.outgoing import order, path_of, refusal, streams_up, taken_whole, told_to_client
 from loom_core.rules import Rules, WeaveRules
 from loom_core.values import Admission, Cause, Headers, Request
-from loom_core.woven import WovenIn
+from loom_core.woven import Compacted, WovenIn
 from tests.support.dialogue import (
     MS,
     PROBE,
@@ -222,6 +222,20 @@ def test_only_a_woven_request_is_told_of_and_one_that_could_not_be_is_noted_too(
     assert away.notes == ("nothing was woven in for profile ann: the store: slow",)
     quiet = evolve(woven, asked=asked(rules=Rules(weaving=WeaveRules(tells=False))))
     assert told_to_client(KEY, quiet) == ()
+
+
+@pytest.mark.spec("compact.drift-told")
+def test_a_drift_is_noted_beside_all_else() -> None:
+    headers = ((b"user-agent", b"claude-cli/2.1.400 (external)"),)
+    drift = Compacted(("request class",), drift="instruction", begins="Sum it up.")
+    woven = WovenIn("ann", AT, AT, trouble="the store: slow", missing="store", compaction=drift)
+    said = (
+        "compaction drift: the words of the instruction are not those known of claude-cli/2.1.400 (told by: "
+        "request class), and stay as they are; they begin 'Sum it up.'"
+    )
+    taken = evolve(taken_whole(asked(headers=headers), b"{}"), woven=woven)
+    assert taken.notes == (said, "nothing was woven in for profile ann: the store: slow")
+    assert evolve(taken, woven=evolve(woven, missing="", trouble="")).notes == (said,)
 
 
 # ------------------------------------------------------------------ stories: what the Loom refuses

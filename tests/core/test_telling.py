@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace as evolve
 
-from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Remember, Tell
+from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Note, Remember, Tell
 from loom_core.cutting import Found
 from loom_core.events import CallBegan, CallEnded, RequestReceived, TurnJoined
 from loom_core.observer import Observed, add, fold, observe
@@ -10,7 +10,7 @@ from loom_core.rules import SECOND, Content, Rules, Tracing
 from loom_core.telling import Ended, Told, begin, is_call, log_line, over, with_answer
 from loom_core.values import Admission, ExchangeKey, Headers, Request, TurnKey
 from loom_core.wire import Edit
-from loom_core.woven import WovenIn
+from loom_core.woven import Compacted, WovenIn
 
 AT = 1_700_000_000 * SECOND
 KEY = ExchangeKey("x-1")
@@ -312,6 +312,30 @@ def test_a_request_nothing_could_be_woven_into_is_counted_as_that_and_as_no_rewr
     names = {name for name, _ in found}
     assert names.isdisjoint({"loom.weave.tokens", "loom.rewrites"})
     assert not [name for name, _ in measured(over(KEY, ended())) if name.startswith("loom.weave.")]
+
+
+@pytest.mark.spec("compact.told", "compact.drift-told")
+def test_a_reworded_call_is_a_rewrite_and_a_drift_is_counted_by_its_kind() -> None:
+    found = measured(over(KEY, ended(evolve(taken(), woven=evolve(WOVEN, reworded=("instruction",))))))
+    assert found["loom.rewrites", (("kind", "compaction"),)] == 1
+    assert not [name for name, _ in found if name == "loom.compaction.drift"]
+    drifted = evolve(WOVEN, compaction=Compacted(("request class",), drift="instruction"))
+    found = measured(over(KEY, ended(evolve(taken(), woven=drifted))))
+    assert found["loom.compaction.drift", (("phase", "instruction"),)] == 1
+    assert ("loom.rewrites", (("kind", "compaction"),)) not in found
+
+
+@pytest.mark.spec("compact.lost")
+def test_what_a_summary_lacks_is_noted_also_with_telling_off() -> None:
+    asks = evolve(WOVEN, compaction=Compacted(("request class",), must_survive=("Bo", "Cy")))
+    summary = seen(body=MESSAGE.replace(b"Yes.", b"<summary>Bo has tea.</summary>"))
+    note = Note("the summary of a compaction lacks what must survive for profile ann: Cy")
+    for request_ in (asked(), asked(tells=False)):
+        actions = over(KEY, ended(evolve(taken(request_), woven=asks), observed=summary))
+        assert [it for it in actions if isinstance(it, Note)] == [note]
+        assert isinstance(actions[-1], LogExchange)
+    cut = ended(evolve(taken(), woven=asks), observed=seen(body=b"{}"))
+    assert not [it for it in over(KEY, cut) if isinstance(it, Note)]
 
 
 @pytest.mark.spec("weave.owed")

@@ -326,7 +326,7 @@ def test_no_call_of_a_subagent_is_told_another_trace() -> None:
     assert [action.key.id for action in actions[:2]] == ["a", "side"]
 
 
-@pytest.mark.spec("turn.joins", "turn.remembered", "turn.shown")
+@pytest.mark.spec("turn.joins", "turn.remembered", "turn.shown", "compact.metadata")
 def test_a_compaction_belongs_to_the_open_turn_and_takes_nothing_from_it() -> None:
     story = executing("t1")
     story.begins("sum", call(kind=CallKind.COMPACTION, messages=9, results=done("t1")), after=2)
@@ -342,6 +342,53 @@ def test_a_compaction_belongs_to_the_open_turn_and_takes_nothing_from_it() -> No
 def test_a_compaction_shares_no_name_with_its_turn() -> None:
     story = answered().begins("sum", call("text:summarise", kind=CallKind.COMPACTION), after=2)
     assert (story.place("sum").index, story.outcomes) == (2, [])
+
+
+def drifts(story: Turns) -> int:
+    noted = [it for it in story.done if isinstance(it, Note) and it.text.startswith("compaction drift")]
+    counted = [it for it in story.figures if it.name == "loom.compaction.drift"]
+    assert len(noted) == len(counted)
+    return len(noted)
+
+
+@pytest.mark.parametrize("ends", ["PostCompact", "SessionStart"])
+@pytest.mark.spec("compact.drift-hooks")
+def test_hooks_that_tell_of_a_compaction_nobody_saw_are_noted_once(ends: str) -> None:
+    story = executing("t1").hook("PreCompact", after=2)
+    story.begins("x2", call("prompt:p1", messages=1, results=done("t1")), after=3).ends(
+        "x2", says("…"), after=4
+    )
+    story.hook(ends, after=5)
+    assert drifts(story) == 1
+    story.hook(ends, after=6).hook("PostCompact", after=7)
+    assert drifts(story) == 1
+    assert story.turn.heard_at == AT + 7 * SECOND, "it is heard like any other"
+
+
+@pytest.mark.spec("compact.drift-hooks")
+def test_a_compaction_that_was_seen_is_none_whatever_else_was_asked_meanwhile() -> None:
+    story = executing("t1").hook("PreCompact", after=2)
+    story.begins("sum", call(kind=CallKind.COMPACTION, messages=9), after=3).ends("sum", says("…"), after=4)
+    story.begins("x2", call("prompt:p1", messages=1), after=5).hook("PostCompact", after=6)
+    assert drifts(story.hook("SessionStart", after=7)) == 0
+
+
+@pytest.mark.parametrize(("seen", "told"), [(True, 0), (False, 1)])
+@pytest.mark.spec("compact.drift-hooks")
+def test_between_two_turns_the_hooks_are_heard_too(*, seen: bool, told: int) -> None:
+    story = answered().hook("Stop", after=2, prompt_id="p1")
+    assert story.is_now(WaitingForUser)
+    story.hook("PreCompact", after=3)
+    if seen:
+        story.begins("sum", call(kind=CallKind.COMPACTION, messages=9), after=4)
+        story.ends("sum", says("…"), after=5)
+    assert drifts(story.hook("PostCompact", after=6)) == told
+
+
+@pytest.mark.spec("compact.drift-hooks")
+def test_a_hook_of_a_session_whose_requests_are_not_seen_says_nothing() -> None:
+    story = Turns().hook("PreCompact").hook("PostCompact", after=1)
+    assert drifts(story) == 0
 
 
 @pytest.mark.spec("turn.repeated")

@@ -16,6 +16,8 @@ REPLAYED = WovenIn("ann", 5, 9, identity=30, sticky=12, ephemeral=4, anchors=3, 
         (evolve(REPLAYED, decided="empty"), "empty"),
         (evolve(REPLAYED, trouble="slow"), "replayed"),
         (evolve(REPLAYED, decided="woven", missing="store"), "unwoven"),
+        (WovenIn("ann", 0, 0, reworded=("instruction",)), "reworded"),
+        (evolve(REPLAYED, reworded=("continuation",)), "replayed"),
     ],
 )
 @pytest.mark.spec("weave.figures")
@@ -28,6 +30,12 @@ def test_the_client_is_told_in_tokens_and_of_a_store_that_was_not_there() -> Non
     assert REPLAYED.told == "identity=30,sticky=12,tokens=46"
     assert evolve(REPLAYED, missing="store").told == "identity=30,sticky=12,tokens=46,missing=store"
     assert evolve(REPLAYED, trouble="the store: slow").told == REPLAYED.told
+
+
+@pytest.mark.spec("compact.told")
+def test_the_client_is_told_which_of_its_words_made_room() -> None:
+    told = "identity=30,sticky=12,tokens=46,reworded=system+instruction"
+    assert evolve(REPLAYED, reworded=("system", "instruction")).told == told
 
 
 def test_tokens_are_those_of_all_three_classes() -> None:

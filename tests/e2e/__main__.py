@@ -18,7 +18,7 @@ from tests.e2e.client import PACKAGE, Installed, NotInstalled, install, installe
 from tests.e2e.runs import runs_for
 from tests.e2e.stage import Wrong
 
-ALL_SECONDS = 120
+ALL_SECONDS = 240
 ISOLATE = (("unshare", "--net"), ("unshare", "--map-root-user", "--net"))
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 

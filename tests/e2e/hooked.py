@@ -54,12 +54,12 @@ class Hooked:
                         say(tools_ran(it.front.exchanges, self.outputs))
                 turns = await _turns(it, len(self.prompts))
                 await it.close_loom()
-                say(_no_canary(it, len(self.prompts), keeps=_version(client) >= KEEPS_SINCE))
+                say(_no_canary(it, len(self.prompts), keeps=version_of(client) >= KEEPS_SINCE))
                 say(_one_trace_for_each(turns, self.prompts))
                 say(_calls_within(turns))
 
 
-def _version(client: Installed) -> tuple[int, ...]:
+def version_of(client: Installed) -> tuple[int, ...]:
     return tuple(int(part) for part in client.version.split("-")[0].split("."))
 
 

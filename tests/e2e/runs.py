@@ -12,7 +12,8 @@ from loom_shell.simulator.replies import Asked
 from loom_shell.simulator.steps import Script
 from tests.e2e.checks import ended_well, log_is_whole, same_on_both_sides, tools_ran, was_streamed
 from tests.e2e.client import Installed, running
-from tests.e2e.hooked import Hooked
+from tests.e2e.compacted import NEW_FORM, Compacted
+from tests.e2e.hooked import Hooked, version_of
 from tests.e2e.http1 import Message
 from tests.e2e.stage import Stage, Wrong, stage
 from tests.e2e.tee import Recording, Tee
@@ -144,13 +145,16 @@ def _unfinished(tee: Tee) -> Recording:
     raise Wrong("every answer was whole: nothing was left to be cancelled")
 
 
-def runs_for(client: Installed) -> Iterator[ToolLoop | Leaving | Hooked | Woven]:
+Run = ToolLoop | Leaving | Hooked | Woven | Compacted
+
+
+def runs_for(client: Installed) -> Iterator[Run]:
     """Every run this client's version can pass by its own doing."""
-    version = tuple(int(part) for part in client.version.split("-")[0].split("."))
-    return (run for run in _runs() if version >= (run.since if isinstance(run, ToolLoop) else ()))
+    version = version_of(client)
+    return (run for run in _runs() if version >= (run.since if isinstance(run, ToolLoop | Compacted) else ()))
 
 
-def _runs() -> Iterator[ToolLoop | Leaving | Hooked | Woven]:
+def _runs() -> Iterator[Run]:
     yield ToolLoop("a tool loop")
     yield ToolLoop("a tool loop after 529 Overloaded", "error-529")
     yield ToolLoop("a tool loop after a reset in mid-stream", "rst-mid-stream")
@@ -158,6 +162,26 @@ def _runs() -> Iterator[ToolLoop | Leaving | Hooked | Woven]:
     yield ToolLoop("a tool loop after an upstream that hangs up", "fin-before-head", seen_by_client=False)
     yield Hooked("a session with the hooks installed, continued and resumed", PROMPTS, OUTPUTS)
     yield Woven("a session of a profile, continued and resumed", PROMPTS)
+    yield Compacted("a session of a profile that is told to compact", PROMPTS)
+    # Older clients send neither hint headers nor system messages: for them it would be the same again.
+    yield Compacted(
+        "the same without hint headers, a system message behind the instruction",
+        PROMPTS,
+        hints=False,
+        model="claude-sonnet-5",
+        since=NEW_FORM,
+    )
+    yield Compacted(
+        "a session of a profile that compacts by itself", PROMPTS, typed=False, scenario="nearly-full"
+    )
+    # Older clients take a summary without tags as it is.
+    yield Compacted(
+        "a summary that comes without tags first",
+        PROMPTS,
+        scenario="summary-without-tags",
+        summaries=2,
+        since=NEW_FORM,
+    )
     yield Leaving("the client is killed in mid-stream", "stall-mid-stream", signal.SIGKILL, after_head=True)
     yield Leaving(
         "the client is interrupted in mid-stream", "stall-mid-stream", signal.SIGINT, after_head=True

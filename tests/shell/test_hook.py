@@ -244,7 +244,11 @@ def test_what_is_done_afterwards_is_known_at_once(store: int) -> None:
     for url in ("", "nonsense", "rediss://h"):
         assert hook.answer(json.dumps(given).encode(), "", {"LOOM_REDIS_URL": url}, 7)[1] is None
     compacted = {**PROMPT, "hook_event_name": "SessionStart", "source": "compact"}
-    assert hook.answer(json.dumps(compacted).encode(), "", environ, 7) == (hook.NOTHING, None)
+    assert hook.answer(json.dumps(compacted).encode(), "", environ, 7) == (hook.NOTHING, None), "no Loom"
+    near = {**environ, "LOOM_URL": "http://127.0.0.1:1"}
+    output, after = hook.answer(json.dumps(compacted).encode(), "", near, 7)
+    assert output == hook.NOTHING
+    assert after is not None, "it is told of"
 
 
 # The store and the Loom

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from loom_core.lookup import Provenance
 from loom_core.profile import Life, MemorableRules, MemoryRules
-from loom_shell.profile_form import MAX_PIECES, MAX_SLOTS, Form, GivenPiece, read_form
+from loom_shell.profile_form import MAX_PIECES, MAX_SLOTS, Form, GivenCompaction, GivenPiece, read_form
 
 WHOLE = """
 agents = true
@@ -43,6 +43,11 @@ words = "{{name}} noticed:"
 deadline_ms = 100
 min_score = 2
 provenance = ["web"]
+
+[compaction]
+prompt = "p.md"
+must_survive = ["{{name}}", "the {{{{x}} of {{where}}"]
+tells_missing = true
 """
 
 
@@ -67,13 +72,17 @@ def test_a_whole_file_becomes_values_with_their_slots_filled() -> None:
         ),
         memorables=MemorableRules(on=False, most=1, words="Alpha noticed:"),
         memories=MemoryRules(deadline=100_000_000, min_score=2.0, provenance=frozenset({Provenance.WEB})),
+        compaction=GivenCompaction(
+            prompt="p.md", must_survive=("Alpha", "the {{x}} of here"), tells_missing=True
+        ),
         faults=(),
     )
 
 
 @pytest.mark.spec("profiles.value")
 def test_an_empty_file_is_a_profile_of_nothing() -> None:
-    assert form("") == Form({}, {"profile": "alpha"}, (), MemorableRules(), MemoryRules(), ())
+    nothing = Form({}, {"profile": "alpha"}, (), MemorableRules(), MemoryRules(), GivenCompaction(), ())
+    assert form("") == nothing
 
 
 @pytest.mark.spec("profiles.strict")
@@ -84,7 +93,7 @@ def test_an_empty_file_is_a_profile_of_nothing() -> None:
             "agent = true",
             (
                 "agent in FILE is no key: allowed are agents, placeholder, identity_budget, "
-                "slots, pieces, memorables, memories"
+                "slots, pieces, memorables, memories, compaction"
             ),
         ),
         ('agents = "true"', "agents in FILE is 'true': it must be true or false"),
@@ -98,6 +107,21 @@ def test_an_empty_file_is_a_profile_of_nothing() -> None:
         (
             '[memorables]\n"a\\u001b" = 1',
             "memorables.a\\x1b in FILE is no key: allowed are on, budget, most, words",
+        ),
+        ("compaction = 'x'", "compaction in FILE must be a table: [compaction]"),
+        (
+            "[compaction]\nsummary = 'x'",
+            (
+                "compaction.summary in FILE is no key: allowed are identity, prompt, continuation, "
+                "must_survive, tells_missing"
+            ),
+        ),
+        (
+            "[compaction]\nmust_survive = 'x'",
+            (
+                "compaction.must_survive in FILE is 'x': "
+                "it must be a list of at most 64 phrases, each one line of 1 to 200 characters"
+            ),
         ),
         ("slots = []", "slots in FILE must be a table: [slots]"),
         ("[slots]\na = 1", "slots.a in FILE is 1: it must be text of at most 1000 printable characters"),
@@ -162,6 +186,16 @@ def test_an_unknown_slot_is_told_once_with_the_slots_there_are() -> None:
     )
 
 
+@pytest.mark.spec("profiles.slots", "profiles.slot-unknown")
+def test_the_phrases_of_a_list_have_slots_too() -> None:
+    assert fault("[compaction]\nmust_survive = ['{{profile}}', '{{who}} is']") == (
+        "compaction.must_survive in FILE: {{who}} is no slot: "
+        "allowed are {{profile}}, and {{{{ for two braces"
+    )
+    long = "[slots]\na = '" + "x" * 201 + "'\n[compaction]\nmust_survive = ['{{a}}']"
+    assert fault(long).startswith("compaction.must_survive in FILE is ['{{a}}']: it must be a list")
+
+
 @pytest.mark.spec("profiles.keys")
 def test_a_slot_cannot_smuggle_in_a_key_that_is_ours() -> None:
     toml = "[slots]\na = 'loom'\n[[pieces]]\nname = 'a'\nlife = 'sticky'\nkey = '{{a}}:x'"
@@ -183,7 +217,10 @@ def test_all_faults_are_found_in_one_look() -> None:
 
 
 KEYS = st.text(max_size=5) | st.sampled_from(
-    ("pieces", "slots", "memories", "memorables", "agents", "name", "life", "key", "file", "words", "most")
+    (
+        *("pieces", "slots", "memories", "memorables", "compaction"),
+        *("agents", "name", "life", "key", "file", "words", "most", "must_survive", "prompt"),
+    )
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from("ab"),

@@ -6,7 +6,7 @@ import pytest
 
 from loom_core.lookup import Provenance
 from loom_core.profile import Life
-from loom_shell.profile_keys import MEMORABLES, MEMORIES, NAME, OWN, PIECE, Key
+from loom_shell.profile_keys import COMPACTION, MEMORABLES, MEMORIES, NAME, OWN, PIECE, Key
 
 PAGE = Path(__file__).parents[2] / "specs" / "profiles.md"
 TABLES: Mapping[str, Mapping[str, Key]] = {
@@ -14,6 +14,7 @@ TABLES: Mapping[str, Mapping[str, Key]] = {
     "pieces.": PIECE,
     "memorables.": MEMORABLES,
     "memories.": MEMORIES,
+    "compaction.": COMPACTION,
 }
 ALL = {f"{table}{name}": key for table, keys in TABLES.items() for name, key in keys.items()}
 
@@ -40,6 +41,11 @@ def test_the_page_has_the_table_of_keys() -> None:
         ("memories.min_score", 1, 1.0),
         ("memories.provenance", ["web", "web", "user"], frozenset({Provenance.WEB, Provenance.USER})),
         ("memories.deadline_ms", 1_000, 1_000),
+        ("compaction.identity", "who.md", "who.md"),
+        ("compaction.must_survive", [], ()),
+        ("compaction.must_survive", ["x" * 200, "né"], ("x" * 200, "né")),
+        ("compaction.must_survive", ["x"] * 64, ("x",) * 64),
+        ("compaction.tells_missing", True, True),
     ],
 )
 def test_a_value_that_is_allowed_is_parsed(name: str, value: object, parsed: object) -> None:
@@ -80,6 +86,19 @@ def test_a_value_that_is_allowed_is_parsed(name: str, value: object, parsed: obj
         ("memories.provenance", "user"),
         ("memories.provenance", ["nobody"]),
         ("memories.provenance", [[]]),
+        ("compaction.prompt", ""),
+        ("compaction.continuation", ["a.md"]),
+        ("compaction.must_survive", "a phrase"),
+        ("compaction.must_survive", {"a": "b"}),
+        ("compaction.must_survive", [1]),
+        ("compaction.must_survive", [["a"]]),
+        ("compaction.must_survive", [""]),
+        ("compaction.must_survive", [" a"]),
+        ("compaction.must_survive", ["a\nb"]),
+        ("compaction.must_survive", ["a\u200bb"]),
+        ("compaction.must_survive", ["x" * 201]),
+        ("compaction.must_survive", ["x"] * 65),
+        ("compaction.tells_missing", "yes"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused(name: str, value: object) -> None:

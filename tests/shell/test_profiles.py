@@ -109,7 +109,8 @@ def test_a_broken_profile_stays_as_it_was_and_is_told_of_once_for_each_state(hom
     assert home.notes == [
         (
             "profile alpha is broken and stays as it was: odd in profiles/alpha/profile.toml is no key: "
-            "allowed are agents, placeholder, identity_budget, slots, pieces, memorables, memories"
+            "allowed are agents, placeholder, identity_budget, slots, pieces, memorables, memories, "
+            "compaction"
         )
     ]
     home.write("alpha", "", PIECE + "odd = 1\nodder = 2\n")

@@ -34,8 +34,8 @@ from tests.support.conversations import (
     text,
 )
 from tests.support.processes import AILMENTS
-from tests.support.sessions import PROFILE, SYSTEMS, Line, Reference, before_last
-from tests.support.weaving import AGENT, AT, COUNT, LIST, MAIN, SIDE
+from tests.support.sessions import ASKS, PROFILE, SUMMARY, SYSTEMS, WISHES, Line, Reference, before_last
+from tests.support.weaving import AGENT, AT, COMPACTION, COUNT, LIST, MAIN, SIDE
 
 HOW = ("new", "old", "slow", "")
 WORDS = ("hi", "continue", "Tea?", "über \N{GRINNING FACE}")
@@ -57,9 +57,18 @@ class Sessions(Reference):
 
     @rule(words=st.sampled_from(WORDS), how=st.data(), picture=st.booleans())
     def prompts(self, words: str, how: st.DataObject, *, picture: bool) -> None:
-        """A person types, mostly after an answer; after an interruption there is none."""
+        """A person types, mostly after an answer.
+
+        After an interruption there is none, and the prompts are two messages or one.
+        """
+        last = self.line.messages[-1]
         if how.draw(st.integers(0, 4)):
             self.line.messages.append(answer(f"Yes, {words}."))
+        elif self._is_prompt(last) and how.draw(st.booleans()):
+            more = [text("[interrupted]"), text(words)]
+            self.line.messages[-1] = {**last, "content": [*last["content"], *more]}
+            self._main(how)
+            return
         if picture:
             self.line.messages.append(PICTURE)
         else:
@@ -156,6 +165,23 @@ class Sessions(Reference):
         self._goes_up(passage)
         assert passage.up == told
 
+    @precondition(lambda self: self.line.model in self.line.served)
+    @rule(wishes=st.sampled_from(["", WISHES]), joins=st.booleans(), goes_on=st.booleans(), how=st.data())
+    def compacts(self, wishes: str, how: st.DataObject, *, joins: bool, goes_on: bool) -> None:
+        """The instruction is a message of its own, or stands behind what was said last."""
+        kept, last, asks = self.line.messages, self.line.messages[-1], text(ASKS + wishes)
+        if joins and last["role"] == "user":
+            self.line.messages = [*kept[:-1], {**last, "content": [*last["content"], asks]}]
+        else:
+            self.line.messages = [*kept, {"role": "user", "content": [asks]}]
+        self._goes_up(self._begun(self.here, self._written(how), (COMPACTION,)))
+        self.line.messages = kept
+        if goes_on:
+            self.line.messages = [{"role": "user", "content": [*NOTES, text(SUMMARY)]}]
+            self.line.served.clear()
+            self._types("Where were we?")
+            self._main(how)
+
     # What becomes of the world
 
     @precondition(lambda self: self.may_move)
@@ -194,7 +220,11 @@ class Sessions(Reference):
         """Only where nothing ails: after a trouble the store may hold an older pin, and an older last use."""
         self.versions += 1
         mine = evolve(PROFILE.pieces[0], text=f"I am Ann the {self.versions}.")
-        self.profile = evolve(PROFILE, version=f"{self.versions}", pieces=(mine, *PROFILE.pieces[1:]))
+        going_on = evolve(PROFILE.compaction, continuation=f"I am back ({self.versions}).")
+        self.continuations.add(going_on.continuation)
+        self.profile = evolve(
+            PROFILE, version=f"{self.versions}", pieces=(mine, *PROFILE.pieces[1:]), compaction=going_on
+        )
 
     @rule()
     def hours_pass(self) -> None:
@@ -205,6 +235,10 @@ class Sessions(Reference):
             line.served.clear()
 
     # How a request goes
+
+    def _is_prompt(self, message: Message) -> bool:
+        kinds = {block["type"] for block in message["content"]}
+        return message["role"] == "user" and "tool_result" not in kinds
 
     def _asks_more(self) -> None:
         self.line.messages.append(answer("Yes."))

@@ -15,9 +15,11 @@ from loom_core.chain import Conversation
 from loom_core.ledger import Decision
 from loom_core.lookup import Answers, Memory, Recalled
 from loom_core.meter import LOOK_BACK, Meter, measure
-from loom_core.profile import MemoryRules
+from loom_core.profile import CompactionRules, MemoryRules
+from loom_core.rewording import DEMAND
 from loom_core.subject import scope_of
 from loom_core.values import Headers
+from loom_core.wordings import ADDITIONAL, CONTINUATIONS, CONTINUED, INSTRUCTIONS
 from loom_core.wrapper import is_reminder, tokens
 from tests.support.conversations import (
     Message,
@@ -27,9 +29,17 @@ from tests.support.conversations import (
     without,
 )
 from tests.support.processes import Passage, Process, Shared
-from tests.support.weaving import ANN, AT, COUNT, MAIN, WHOSE, request, rules
+from tests.support.weaving import ANN, AT, COMPACTION, COUNT, MAIN, WHOSE, request, rules
 
-PROFILE = evolve(ANN, memories=MemoryRules(most=2, budget=60, session_budget=150))
+PROFILE = evolve(
+    ANN,
+    memories=MemoryRules(most=2, budget=60, session_budget=150),
+    compaction=CompactionRules(prompt="I write down what counts.", continuation="I am back (1)."),
+)
+ASKS = f"{INSTRUCTIONS[1].begins}\n\nFiller.\n\n{INSTRUCTIONS[1].holds[0]} of it, in <summary> tags."
+WISHES = f"{ADDITIONAL}keep the tin"
+GOES_ON = f"{CONTINUATIONS[-1].begins} Filler of that paragraph."
+SUMMARY = f"{CONTINUED}\n\nSummary:\nTea.\n{GOES_ON}\n\nA paragraph of its own."
 SYSTEM = "You are a careful assistant. " * 160
 """Long enough to be cached."""
 SYSTEMS: dict[str, Any] = {
@@ -57,26 +67,60 @@ class Line:
 class Gone:
     """A request that went up: the client's and ours, each with what it comes to, ephemeral text aside."""
 
-    def __init__(self, root: str, passage: Passage, sticky: list[str], decides: bool, epoch: int) -> None:  # noqa: FBT001
-        self.root, self.sticky, self.decides, self.epoch = root, sticky, decides, epoch
+    def __init__(self, root: str, passage: Passage, decides: bool, epoch: int) -> None:  # noqa: FBT001
+        self.root, self.decides, self.epoch = root, decides, epoch
+        self.sticky: list[str] = []
         self.client, self.woven = passage.body, passage.up or b""
+        self.compacts = COMPACTION in passage.request.request.headers
+        self.continuation = continuation(self.woven)
+        self.expected = reworded(self.client, self.continuation, compacts=self.compacts)
         self.before = flat(self.client)
         self.after = [it for it in flat(self.woven) if it[1].get("text") != EPHEMERAL]
-        self.identity = added(self.client, self.woven)[0]
+        self.identity = added(self.expected, self.woven)[0][-1]
         self.is_answered = not passage.request.request.target.startswith(COUNT)
+
+
+def continuation(woven: bytes) -> str:
+    """How a conversation that goes on from a summary is told to go on, "" for another."""
+    for _, block in flat(woven):
+        head, begun, rest = block.get("text", "").partition("Tea.\n")
+        if begun and head.startswith(CONTINUED):
+            return str(rest.partition("\n\n")[0])
+    return ""
+
+
+def reworded(client: bytes, goes_on: str, *, compacts: bool) -> bytes:
+    """What the client sent, with the profile's words in the place of its own."""
+    asked = json.loads(client)
+    for message in asked["messages"]:
+        if isinstance(message["content"], str):
+            message["content"] = [text(message["content"])]
+        for block in message["content"]:
+            said = block.get("text", "")
+            if said.startswith(CONTINUED):
+                block["text"] = said.replace(GOES_ON, goes_on)
+            elif compacts and said.startswith(ASKS):
+                block["text"] = said.replace(ASKS, PROFILE.compaction.prompt) + f"\n\n{DEMAND}"
+    return json.dumps(asked).encode()
 
 
 def begins(longer: list[Any], shorter: list[Any]) -> bool:
     return longer[: len(shorter)] == shorter
 
 
-def added(client: bytes, woven: bytes) -> list[list[str]]:
-    """What was put at the end of `system` and of each message, which must begin as the client's does."""
+def added(client: bytes, woven: bytes) -> list[list[list[str]]]:
+    """What was put behind each block of `system` and of each message, which keep their order."""
     found = []
     for ours, theirs in zip(contents(woven), contents(client), strict=True):
-        assert [plain(it) for it in ours[: len(theirs)]] == [plain(it) for it in theirs]
-        found.append([it["text"] for it in ours[len(theirs) :]])
-        assert all(set(it) == {"type", "text"} for it in ours[len(theirs) :])
+        behind: list[list[str]] = [[]]
+        for block in ours:
+            if len(behind) <= len(theirs) and plain(block) == plain(theirs[len(behind) - 1]):
+                behind.append([])
+            else:
+                assert set(block) == {"type", "text"}
+                behind[-1].append(block["text"])
+        assert len(behind) == len(theirs) + 1, "all that is the client's is there"
+        found.append(behind)
     return found
 
 
@@ -113,6 +157,7 @@ class Reference(RuleBasedStateMachine):
         self.line = self.lines[0]
         self.memory, self.memories = Recalled(), 0
         self.profile, self.versions, self.epoch, self.now = PROFILE, 1, 0, AT
+        self.continuations = {PROFILE.compaction.continuation}
         self.stands: defaultdict[str, list[str]] = defaultdict(list)
         self.decisions: dict[str, Decision] = {}
         self.gone: list[Gone] = []
@@ -140,9 +185,15 @@ class Reference(RuleBasedStateMachine):
             assert told is None or self.shaken
             self.is_metered = self.is_metered and told is None
             return
-        conversation = chain.read(client, SCOPE)
+        conversation = chain.read(client, SCOPE, instructs=COMPACTION in passage.request.request.headers)
         assert conversation is not None
-        new = Gone(conversation.root, passage, self._sticky(conversation, client, woven), decides, self.epoch)
+        new = Gone(conversation.root, passage, decides, self.epoch)
+        if new.compacts and not new.identity:
+            assert self.shaken, "what was decided could not be told"
+            assert flat(woven) == flat(new.expected)
+            self.is_metered = False
+            return
+        new.sticky = self._sticky(conversation, new.expected, woven)
         known = [anchor.key in self.stands for anchor in conversation.anchors]
         assert all(known) or not (decides and self._is_steady()), "what goes up is decided, if only as bare"
         if decides:
@@ -188,9 +239,11 @@ class Reference(RuleBasedStateMachine):
         """What is woven at the anchors, one text at most at each, and at no other place."""
         places = added(client, woven)[1:]
         found = []
+        past: list[int] = []
         for anchor in conversation.anchors:
-            texts = places[anchor.message]
-            places[anchor.message] = []
+            past.append(anchor.message)  # Each block of a prompt has an anchor behind it.
+            number = past.count(anchor.message)
+            texts, places[anchor.message][number] = places[anchor.message][number], []
             if texts[-1:] == [EPHEMERAL]:
                 assert anchor == conversation.newest
                 texts = texts[:-1]
@@ -199,18 +252,19 @@ class Reference(RuleBasedStateMachine):
             stands = self.stands.get(anchor.key, [])
             assert found[-1] in ["", *stands]
             assert not self._is_steady() or [found[-1]] == (stands or [""])
-        assert not any(places)
+        assert not any(texts for blocks in places for texts in blocks)
         return [it for it in found if it]
 
     def _is_safe(self, new: Gone) -> None:
         """What holds whatever ails."""
-        client, woven = new.client, new.woven
+        client, woven = new.expected, new.woven
         ours = [*new.sticky, *new.identity, EPHEMERAL]
         assert without(woven, ours) == without(client, ours)
         assert markers(woven) == markers(client)
         assert CANARY not in woven
         assert len(new.identity) == 1
         assert tokens(new.identity[0]) <= PROFILE.identity_budget
+        assert new.continuation in {"", GOES_ON, *self.continuations}
         for words in new.sticky:
             assert is_reminder(words)
             assert words.count("Memory #") <= PROFILE.memories.most
@@ -232,6 +286,7 @@ class Reference(RuleBasedStateMachine):
                 assert begins(old.after, new.after)
             if (old.root, old.epoch) == (new.root, new.epoch):
                 assert old.identity == new.identity
+                assert old.continuation == new.continuation
                 assert old.client != new.client or old.woven == new.woven
 
     def _costs_no_more(self, new: Gone) -> None:
@@ -242,7 +297,7 @@ class Reference(RuleBasedStateMachine):
         """
         if not (self.is_metered and new.is_answered):
             return
-        self.bare, bare = measure(self.bare, json.loads(new.client), self.now)
+        self.bare, bare = measure(self.bare, json.loads(new.expected), self.now)
         self.full, full = measure(self.full, json.loads(new.woven), self.now)
         warm = (old for old in self.gone if old.decides and (old.root, old.epoch) == (new.root, new.epoch))
         if any(begins(new.after, old.after) and len(new.after) - len(old.after) < REACH for old in warm):

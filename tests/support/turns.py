@@ -5,7 +5,7 @@ from collections import deque
 from loom_core import turn
 from loom_core.account import Turn
 from loom_core.actions import Action, ExportSpan, Measure, Note, Retire, SetTimer, Tell
-from loom_core.call import Call, CallKind, ToolResult
+from loom_core.call import Call, CallKind
 from loom_core.events import (
     CallBegan,
     CallEnded,
@@ -17,6 +17,7 @@ from loom_core.events import (
 )
 from loom_core.message import Block, Seen
 from loom_core.metadata import Metadata
+from loom_core.newest import ToolResult
 from loom_core.rules import SECOND, Content
 from loom_core.trace import SpanRecord
 from loom_core.values import ExchangeKey, Figure, TurnKey

@@ -32,6 +32,7 @@ WHOSE: Headers = ((b"x-claude-code-session-id", SESSION.encode()), (b"x-loom-sou
 UNNAMED: Headers = WHOSE[:1]
 """The same session, and nothing that says whose it is."""
 MAIN = (b"x-claude-code-request-class", b"main")
+COMPACTION = (b"x-claude-code-request-class", b"compaction")
 SIDE = (b"x-claude-code-request-class", b"auxiliary")
 AGENT = ((b"x-claude-code-request-class", b"subagent"), (b"x-claude-code-agent-id", b"a-1"))
 COUNT = b"/v1/messages/count_tokens"

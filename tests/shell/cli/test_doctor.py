@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from loom_shell.cli.doctor import doctor
 
-NAMES = ["client", "settings", "hook", "proxy", "profiles", "store", "memory", "exporter"]
+NAMES = ["client", "settings", "hook", "proxy", "compaction", "profiles", "store", "memory", "exporter"]
 PROGRAM = """
 import sys, typer
 from loom_shell.cli.doctor import doctor
@@ -74,12 +74,12 @@ def test_a_chain_that_is_whole_is_well(case: Case, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout
     assert not (tmp_path / ".local/share/loom").exists()
     lines = ran.stdout.splitlines()
-    assert [line[0] for line in lines] == ["✓"] * 4 + ["–"] * 4
+    assert [line[0] for line in lines] == ["✓"] * 5 + ["–"] * 4
     assert [line.split()[1] for line in lines] == NAMES
     checks = json.loads(told.stdout)
     assert (told.returncode, checks["ok"]) == (0, True)
     assert [(it["name"], it["state"]) for it in checks["checks"]] == list(
-        zip(NAMES, ["ok"] * 4 + ["absent"] * 4, strict=True)
+        zip(NAMES, ["ok"] * 5 + ["absent"] * 4, strict=True)
     )
 
 
@@ -89,7 +89,7 @@ def test_a_chain_that_is_broken_is_told_with_what_to_do(case: Case) -> None:
         "doctor", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", LOOM_REDIS_URL="redis://127.0.0.1:1"
     )
     assert ran.returncode == 1
-    assert [line[0] for line in ran.stdout.splitlines()] == ["✓", "✗", "–", "✗", "–", "✗", "–", "✗"]
+    assert [line[0] for line in ran.stdout.splitlines()] == ["✓", "✗", "–", "✗", "–", "–", "✗", "–", "✗"]
     assert "run `loom install`" in ran.stdout
     told = json.loads(case.run("doctor", "--json").stdout)
     assert told["ok"] is False

@@ -1,4 +1,5 @@
 import os
+import re
 import stat
 import tomllib
 from importlib import resources
@@ -8,11 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from loom_core.profile import Profile
-from loom_core.wrapper import NOW
+from loom_core.wrapper import NOW, tokens
 from loom_shell.cli.main import command_line
 from loom_shell.files import sole_writer
 from loom_shell.profile_file import read_profile
-from loom_shell.profile_keys import MEMORABLES, MEMORIES, OWN, PIECE, TABLES
+from loom_shell.profile_keys import COMPACTION, MEMORABLES, MEMORIES, OWN, PIECE, TABLES
 
 TEMPLATE = Path(str(resources.files("loom_shell") / "templates" / "alpha"))
 
@@ -51,8 +52,18 @@ def test_a_new_profile_is_in_order_and_bears_its_name(shell: Shell) -> None:
     assert result.exit_code == 0
     folder = shell.profiles / "old-ben"
     assert str(folder) in result.stdout
-    assert sorted(one.name for one in folder.iterdir()) == ["context.md", "identity.md", "profile.toml"]
-    assert read_profile(folder).pieces[0].text.startswith("You are Old Ben. ")
+    assert sorted(one.name for one in folder.iterdir()) == [
+        "compact_identity.md",
+        "compact_prompt.md",
+        "context.md",
+        "continuation.md",
+        "identity.md",
+        "profile.toml",
+    ]
+    made = read_profile(folder)
+    assert made.pieces[0].text.startswith("You are Old Ben. ")
+    assert made.compaction.identity.startswith("You are Old Ben, ")
+    assert made.compaction.must_survive == ("Old Ben",)
     assert [one.name for one in shell.profiles.iterdir()] == ["old-ben"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
@@ -92,14 +103,16 @@ def test_the_list_tells_pieces_tokens_and_state(shell: Shell) -> None:
     assert shell.run("list").stdout.startswith("There are no profiles in ")
     shell.run("new", "alpha")
     shell.run("new", "beta")
-    shell.write("alpha", "profile.toml", "[[pieces]]\nname = 'a'\nlife = 'sticky'\nfile = 'identity.md'\n")
+    toml = "[[pieces]]\nname = 'a'\nlife = 'sticky'\nfile = 'identity.md'\n[compaction]\nprompt = 'p.md'\n"
+    shell.write("alpha", "profile.toml", toml)
     shell.write("alpha", "identity.md", "x" * 4_000)
+    shell.write("alpha", "p.md", "x" * 400)
     shell.write("beta", "profile.toml", "odd = 1")
     result = shell.run("list")
     assert result.exit_code == 0
     assert [line.split() for line in result.stdout.splitlines()] == [
         ["profile", "pieces", "tokens", "state"],
-        ["alpha", "1", "1000", "in", "order"],
+        ["alpha", "1", "1100", "in", "order"],
         ["beta", "–", "–", "broken:", "see", "`loom", "profile", "check`"],
     ]
 
@@ -169,6 +182,51 @@ def test_show_has_the_files_texts_and_names_what_is_in_the_store(shell: Shell) -
     assert "odd in" in result.stderr
 
 
+COMPACTING = """\
+[compaction]
+identity = "i.md"
+prompt = "p.md"
+continuation = "c.md"
+must_survive = ["{{profile}}", "the deploy"]
+tells_missing = true
+"""
+
+
+@pytest.mark.spec("profiles.show")
+def test_show_has_the_texts_for_compaction_and_what_they_take_the_place_of(shell: Shell) -> None:
+    shell.run("new", "alpha")
+    shell.write("alpha", "profile.toml", COMPACTING)
+    shell.write("alpha", "i.md", "I am {{profile}}.")
+    shell.write("alpha", "p.md", "Write:\n\x1b[31mwhat was.")
+    shell.write("alpha", "c.md", "Back.")
+    assert shell.run("show", "alpha").stdout == (
+        "--- Compaction, identity: in place of the summariser's system prompt, where the client has one: "
+        "3 of 8000 tokens\n\nI am alpha.\n\n"
+        "--- Compaction, prompt: in place of the client's instruction, before the demand for text and tags: "
+        "5 of 8000 tokens\n\nWrite:\n[31mwhat was.\n\n"
+        "--- Compaction, continuation: in place of the client's words on how to go on: "
+        "2 of 1000 tokens\n\nBack.\n\n"
+        "--- Compaction, must survive: what a summary lacks is noted, and told after the continuation\n\n"
+        "- alpha\n- the deploy\n\n"
+    )
+    shell.write("alpha", "profile.toml", "[compaction]\nmust_survive = ['a']")
+    assert shell.run("show", "alpha").stdout == (
+        "--- Compaction, must survive: what a summary lacks is noted\n\n- a\n\n"
+    )
+
+
+@pytest.mark.spec("profiles.check", "profiles.compaction")
+def test_check_tells_what_is_wrong_with_a_text_for_compaction(shell: Shell) -> None:
+    shell.run("new", "alpha")
+    (shell.profiles / "alpha" / "continuation.md").unlink()
+    result = shell.run("check", "alpha")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"compaction.continuation in {shell.profiles}/alpha/profile.toml: "
+        f"cannot read {shell.profiles}/alpha/continuation.md: no such file or directory\n"
+    )
+
+
 def test_the_home_is_the_one_of_the_settings(shell: Shell, tmp_path: Path) -> None:
     shell.run("new", "a", "--home", str(tmp_path / "h"))
     assert (tmp_path / "h" / "profiles" / "a").is_dir()
@@ -186,9 +244,10 @@ def test_the_template_says_every_key_and_says_it_as_the_code_does() -> None:
     text = (TEMPLATE / "profile.toml").read_text(encoding="utf-8")
     said = tomllib.loads(text)
     assert set(said) == {*OWN, *TABLES}
-    assert all(key in text for key in (*OWN, *PIECE, *MEMORABLES, *MEMORIES))
+    assert all(key in text for key in (*OWN, *PIECE, *MEMORABLES, *MEMORIES, *COMPACTION))
     found = read_profile(TEMPLATE)
-    assert found == Profile("alpha", found.version, found.pieces), "what is left out is as the comments say"
+    as_left_out = Profile("alpha", found.version, found.pieces, compaction=found.compaction)
+    assert found == as_left_out, "what is left out is as the comments say"
     assert {piece.key or piece.pattern for piece in found.pieces} - {""} == {
         "systemprompt:past:to_self",
         "systemprompt:past:today",
@@ -202,6 +261,22 @@ def test_the_template_names_nobody_but_by_slots() -> None:
     assert (TEMPLATE / "identity.md").read_text(encoding="utf-8").startswith("You are {{name}}. ")
     for file in TEMPLATE.glob("*.md"):
         assert "Alpha" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.spec("profiles.template-compaction")
+def test_the_templates_texts_for_compaction_are_short_and_calm_and_in_their_own_words() -> None:
+    rules = read_profile(TEMPLATE).compaction
+    assert rules.must_survive == ("Alpha",)
+    assert not rules.tells_missing
+    for text, most in ((rules.identity, 500), (rules.prompt, 1_000), (rules.continuation, 300)):
+        assert 0 < tokens(text) < most
+        assert "Alpha" in text
+        assert "the person who writes here" in text
+        # Words in capitals are taken for an attack (weaving.md, "Safety of woven text").
+        assert not re.findall(r"\b[A-Z]{2,}\b|!", text)
+        # The client reads the answer: what form it has is the Loom's to say.
+        assert "<" not in text
+    assert "\n\n" not in rules.continuation, "it takes the place of one paragraph"
 
 
 @pytest.mark.spec("profiles.template")
