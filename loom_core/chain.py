@@ -23,11 +23,13 @@ from loom_core.link import Link
 from loom_core.prefix import Memo, staying
 from loom_core.system import System
 from loom_core.wire import Range
+from loom_core.wordings import CONTINUED
 
 VERSION = b"loom chain 1\0"
 MOST_ANCHORS = 1_024
 """Anchors of one conversation; so the earlier ones stay what they are."""
 _MARKER = b'"cache_control"'
+_CONTINUED = CONTINUED.encode()
 _WHITE = b" \t\r\n"
 
 
@@ -48,8 +50,8 @@ class Anchor(Struct, frozen=True, gc=False):
 class _Links(Struct, frozen=True):
     """What the first messages come to: `key` and `first`, the chain at their end and after the first.
 
-    `opening`: where the first lies. `spoken`: the last message that is neither the user's nor the
-    system's, -1 for none.
+    `opening`: where the first lies; it may hold a summary if it `goes_on`. `spoken`: the last message that
+    is neither the user's nor the system's, -1 for none.
     """
 
     key: bytes
@@ -59,6 +61,7 @@ class _Links(Struct, frozen=True):
     spoken: int = -1
     marker: int = -1
     opening: Range | None = None
+    goes_on: bool = False
 
 
 MEMO: Memo[_Links] = Memo()
@@ -82,6 +85,7 @@ class Conversation(Struct, frozen=True):
     newest: Anchor | None = None
     last_marker: int = -1
     opening: Range | None = None
+    goes_on: bool = False
 
 
 def read(body: bytes, scope: str, *, instructs: bool = False) -> Conversation | None:
@@ -112,6 +116,7 @@ def read(body: bytes, scope: str, *, instructs: bool = False) -> Conversation | 
         newest=fold.newest,
         last_marker=top["messages"].end if automatic else fold.marker,
         opening=fold.opening,
+        goes_on=fold.goes_on,
     )
 
 
@@ -136,6 +141,7 @@ class _Fold:
         self.spoken = begun.spoken
         self.marker = begun.marker
         self.opening = begun.opening
+        self.goes_on = begun.goes_on
         self.users = 0
         self.shorter = b""
 
@@ -148,6 +154,8 @@ class _Fold:
                 keys.append(self.key)
             if self.messages == 0:
                 self.first, self.opening = self.key, at
+                # A quick look, which no other text passes but by chance.
+                self.goes_on = self.body.find(_CONTINUED, at.start, at.end) >= 0
                 self.shorter = keys[-2] if len(keys) > 1 else self.key
             self.users += said.role == "user"
             if said.asks or said.pauses:
@@ -201,4 +209,5 @@ class _Fold:
             spoken=self.spoken,
             marker=self.marker,
             opening=self.opening,
+            goes_on=self.goes_on,
         )

@@ -48,9 +48,8 @@ def summarises(subject: Subject) -> bool:
 
 def fields(subject: Subject) -> tuple[str, ...]:
     """What is read of the ledger for a conversation that goes on from a summary; nothing for another."""
-    at = subject.conversation.opening
-    goes_on = at is not None and rewording.may_go_on(subject.taken.body or b"", at)
-    return (ledger.going_on_field(subject.conversation.beginning),) if goes_on else ()
+    found = subject.conversation
+    return (ledger.going_on_field(found.beginning),) if found.goes_on else ()
 
 
 def is_undecided(subject: Subject, answers: Answers) -> bool:

@@ -34,7 +34,6 @@ DEMAND = (
     " <analysis> and </analysis>. Put the whole summary between <summary> and </summary>: only that is kept."
 )
 """Behind every instruction: the client takes what stands in these tags, and else asks again."""
-_CONTINUED = CONTINUED.encode()
 NEAR_THE_END = 1_000
 """Bytes at the end of a summary in which the words on how to go on are looked for."""
 
@@ -83,11 +82,6 @@ def instruction(body: bytes, prompt: str) -> tuple[Edit, ...]:
         if role != "system":
             break
     return ()
-
-
-def may_go_on(body: bytes, first: Range) -> bool:
-    """Whether a first message may hold a summary: a quick look, which no other text passes but by chance."""
-    return body.find(_CONTINUED, first.start, first.end) >= 0
 
 
 def continued(body: bytes, first: Range) -> Continued | None:

@@ -40,14 +40,14 @@ class System(Struct, frozen=True):
 
     def says(self, words: str) -> bool:
         """Whether one of its texts holds these words."""
-        if self.lies not in {Lies.STRING, Lies.LIST}:
+        if not words or self.lies not in {Lies.STRING, Lies.LIST}:
             return not words
         try:
             told = decoded(self.raw)
         except UNREADABLE:
             return False
         texts = [told] if isinstance(told, str) else map(_text, told)
-        return not words or any(words in text for text in texts)
+        return any(words in text for text in texts)
 
 
 def read(body: bytes, top: dict[str, Range]) -> System:
