@@ -23,12 +23,12 @@ from httpx_aiohttp import AiohttpTransport
 from hypercorn.asyncio import serve
 
 from benchmarks import wire
-from loom_shell.app import target_of
 from loom_shell.config import load
 from loom_shell.log import Log
 from loom_shell.memory import Cortex, NewMemory
 from loom_shell.relay import Receive, Scope, Send
 from loom_shell.server import hypercorn_config, listen, run
+from loom_shell.target import target_of
 from loom_shell.transport import Transport
 
 _DROPPED = frozenset(

@@ -10,6 +10,8 @@ from loom_core.events import Event
 from loom_core.ledger import Decision
 from loom_core.lookup import Entry, Question, Reading
 from loom_core.message import Seen
+from loom_core.position import Position
+from loom_core.publication import PublishedLine
 from loom_core.trace import SpanRecord
 from loom_core.values import Figure, Headers, Key
 from loom_core.wire import Edit
@@ -118,6 +120,53 @@ class Tell(Struct, frozen=True):
     event: Event
 
 
+class WatchFile(Struct, frozen=True):
+    """A request named the transcript of its session: untrusted, so the shell finds the file, or refuses it.
+
+    `path` "": where the client keeps the transcript of this session. `TranscriptNamed` comes to the machine
+    of the file, and of each subagent's file beside it.
+    """
+
+    session: str
+    path: str
+
+
+class LoadPosition(Struct, frozen=True):
+    """Ask the bus how far the file was published: `PositionLoaded` comes, or `BusFailed`."""
+
+
+class FollowFile(Struct, frozen=True):
+    """From now on, tell of every change at the file's path by `FileChanged`, also while there is no file."""
+
+
+class ReadFile(Struct, frozen=True):
+    """Read at most so many bytes from `offset` on: one of `FileRead`, `FileMissing`, `ReadFailed` comes.
+
+    The file stays open from one read to the next, wherever it is moved. `reopens`: let go of it first, and
+    open the one that the path leads to.
+    """
+
+    offset: int
+    most: int
+    reopens: bool
+
+
+class Publish(Struct, frozen=True):
+    """Publish lines in their order, and keep `position`: `LinesPublished`, `PositionFound`, `BusFailed`.
+
+    Both or neither, and only if the bus keeps `expected`. Where a bus keeps `position` already, a try before
+    this one was not in vain: the lines are published.
+    """
+
+    lines: tuple[PublishedLine, ...]
+    expected: Position
+    position: Position
+
+
+class LeaveFile(Struct, frozen=True):
+    """Close the file and tell no more of it, neither of changes nor of a read that is under way."""
+
+
 class LogExchange(Struct, frozen=True):
     """The one log line of an exchange. Never a header value or a body; the path without query.
 
@@ -182,6 +231,12 @@ Action = (
     | Note
     | ExportSpan
     | Measure
+    | WatchFile
+    | LoadPosition
+    | FollowFile
+    | ReadFile
+    | Publish
+    | LeaveFile
     | Retire
 )
 Actions = tuple[Action, ...]

@@ -9,6 +9,7 @@ from msgspec import Struct
 from loom_core.call import Call
 from loom_core.lookup import Answers, Recalled
 from loom_core.message import Seen
+from loom_core.position import Position
 from loom_core.rules import Content, Rules
 from loom_core.shape import Shape
 from loom_core.values import Admission, Cause, ExchangeKey, Headers, Request, TurnKey
@@ -177,6 +178,78 @@ class HookReported(Struct, frozen=True):
     tool_use_id: str
 
 
+class TranscriptNamed(Struct, frozen=True):
+    """A request named this file as where its session is written down. It may not be there yet."""
+
+    at: int
+    session: str
+
+
+class PositionLoaded(Struct, frozen=True):
+    """The bus has answered a `LoadPosition`; `Position()` if it knows of none."""
+
+    at: int
+    position: Position
+
+
+class FileChanged(Struct, frozen=True):
+    """The file appeared, grew, shrank, went or became another: it may be worth a look."""
+
+    at: int
+
+
+class FileRead(Struct, frozen=True):
+    """What a `ReadFile` found: `data` from `offset` on, all that was asked for or up to the end.
+
+    `file` names the file that was open, whatever its path leads to now, and `size` is its size. `is_current`:
+    the path led to it just before it was read.
+    """
+
+    at: int
+    file: str
+    offset: int
+    data: bytes
+    size: int
+    is_current: bool
+
+
+class FileMissing(Struct, frozen=True):
+    """A `ReadFile` was to open the file, and there is none."""
+
+    at: int
+
+
+class ReadFailed(Struct, frozen=True):
+    """A `ReadFile` failed, though there is a file. `detail` is for the log."""
+
+    at: int
+    detail: str
+
+
+class LinesPublished(Struct, frozen=True):
+    """The bus has taken the lines of a `Publish`, and keeps its position."""
+
+    at: int
+
+
+class PositionFound(Struct, frozen=True):
+    """The bus keeps another position than a `Publish` expected, and took nothing.
+
+    Another process went on with this file, or the bus has lost what it took last. It may also be told while
+    nothing is asked of the bus, by whoever looked.
+    """
+
+    at: int
+    position: Position
+
+
+class BusFailed(Struct, frozen=True):
+    """The bus did not do a `LoadPosition` or `Publish`, or nobody knows. `detail` is for the log."""
+
+    at: int
+    detail: str
+
+
 Event = (
     UpstreamChunkReceived
     | RequestReceived
@@ -198,4 +271,13 @@ Event = (
     | AgentBegan
     | TurnAbove
     | HookReported
+    | TranscriptNamed
+    | PositionLoaded
+    | FileChanged
+    | FileRead
+    | FileMissing
+    | ReadFailed
+    | LinesPublished
+    | PositionFound
+    | BusFailed
 )

@@ -248,7 +248,7 @@ def _look(key: ExchangeKey, state: Streaming) -> Step:
     if state.told is not None or not is_call(state.taken):
         return looked, ()
     told, news = begin(key, state.taken)
-    return evolve(looked, told=told), (news,)
+    return evolve(looked, told=told), news
 
 
 def _refuse(key: ExchangeKey, ended: Ended, refusal: Refusal, *before: Action) -> Step:
@@ -297,4 +297,4 @@ def _conclude(key: ExchangeKey, ended: Ended) -> Step:
         return Finished(), over(key, ended)
     # No head ever came: its turn has not heard of the call yet, and answers before the next look.
     told, news = begin(key, ended.taken)
-    return Concluding(evolve(ended, told=told)), (news, Tell(key, ObservationDue(ended.at)))
+    return Concluding(evolve(ended, told=told)), (*news, Tell(key, ObservationDue(ended.at)))

@@ -6,21 +6,29 @@ the system, since machines speak to each other only by `Tell`.
 
 from typing import cast
 
-from loom_core import exchange, turn
+from loom_core import exchange, transcript, turn
 from loom_core.actions import Actions
 from loom_core.events import Event
-from loom_core.values import ExchangeKey, Key
+from loom_core.values import ExchangeKey, Key, TranscriptKey
 
-State = exchange.State | turn.State
+State = exchange.State | turn.State | transcript.State
 
 
 def begin(key: Key) -> State:
     """The state of a machine nobody has told anything yet."""
-    return exchange.Idle() if isinstance(key, ExchangeKey) else turn.WaitingForUser()
+    match key:
+        case ExchangeKey():
+            return exchange.Idle()
+        case TranscriptKey():
+            return transcript.Idle()
+        case _:
+            return turn.WaitingForUser()
 
 
 def step(key: Key, state: State, event: Event) -> tuple[State, Actions]:
     """Route one event to the machine `key` names; its state is the one `begin` gave, stepped on."""
     if isinstance(key, ExchangeKey):
         return exchange.step(key, cast("exchange.State", state), event)
+    if isinstance(key, TranscriptKey):
+        return transcript.step(key, cast("transcript.State", state), event)
     return turn.step(key, cast("turn.State", state), event)

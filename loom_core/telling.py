@@ -4,7 +4,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace as evolve
 
 from loom_core import call, compaction_told
-from loom_core.actions import Action, Actions, ExportSpan, LogExchange, Measure, Tell
+from loom_core.actions import Actions, ExportSpan, LogExchange, Measure, Tell, WatchFile
 from loom_core.call import Call, CallKind, turn_key
 from loom_core.events import CallBegan, CallEnded, TurnJoined, UpstreamHeadReceived
 from loom_core.facts import CallFacts
@@ -83,13 +83,17 @@ def is_call(taken: Taken) -> bool:
     return taken.asked.rules.tracing.tells and is_whole(taken.asked.request)
 
 
-def begin(key: ExchangeKey, taken: Taken) -> tuple[Told, Action]:
-    """Read what the call says of itself, and tell its turn."""
+def begin(key: ExchangeKey, taken: Taken) -> tuple[Told, Actions]:
+    """Read what the call says of itself, tell its turn, and have its session's transcript followed."""
     asked = taken.asked
     path, headers = path_of(asked.request), asked.request.headers
     said = taken.call or call.read(path, headers, taken.body or b"", taken.found.last, taken.behind)
     began = CallBegan(asked.at, key, said, asked.seed, asked.rules.tracing.content)
-    return Told(said), Tell(turn_key(said, key), began)
+    news = Tell(turn_key(said, key), began)
+    if not said.session:
+        return Told(said), (news,)
+    named = said.metadata.transcript_path if said.metadata else ""
+    return Told(said), (news, WatchFile(said.session, named))
 
 
 def over(key: ExchangeKey, ended: Ended) -> Actions:

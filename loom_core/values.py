@@ -21,7 +21,13 @@ class TurnKey(Struct, frozen=True):
     agent: str
 
 
-Key = ExchangeKey | TurnKey
+class TranscriptKey(Struct, frozen=True):
+    """Names one transcript: the path of its file, absolute and without links."""
+
+    path: str
+
+
+Key = ExchangeKey | TurnKey | TranscriptKey
 
 
 class Figure(Struct, frozen=True, gc=False):

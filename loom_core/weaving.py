@@ -160,6 +160,7 @@ def _known(subject: Subject, profile: Profile, answers: Answers, at: int) -> Fol
         woven = (ident for decision in decisions(subject, answers) if decision for ident in decision.ids)
         question = Question(
             query,
+            scope=profile.name,
             limit=rules.most,
             budget=rules.budget,
             exclude=tuple(dict.fromkeys(woven)),

@@ -13,8 +13,9 @@ from itertools import count
 
 import httpx
 from msgspec.structs import replace as evolve
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
+from loom_core.actions import WatchFile
 from loom_core.errors import Refusal
 from loom_core.events import HookReported, RequestReceived
 from loom_core.rules import SECOND, Rules
@@ -25,9 +26,11 @@ from loom_shell.driver import Driver
 from loom_shell.gateway import admit
 from loom_shell.last_woven import LastWoven, woven_page
 from loom_shell.log import Log, form_for
-from loom_shell.own import hooks_page, own_pages
+from loom_shell.own import hooks_page, own_pages, status_page
+from loom_shell.readers import Readers
 from loom_shell.recent import RecentTurns, turns_page
 from loom_shell.relay import Others, Receive, Relay, Scope, Send
+from loom_shell.target import target_of
 from loom_shell.telemetry import Telemetry
 from loom_shell.transport import Transport
 from loom_shell.upstream import Upstream
@@ -36,8 +39,8 @@ from loom_shell.weaver import Weaver
 _WEBSOCKET = Refusal(400, "invalid_request_error", "The Loom relays HTTP; it does not speak WebSocket.")
 _NOT_HTTP_1 = Refusal(505, "invalid_request_error", "The Loom speaks HTTP/1.1.", close=True)
 
-HOOKS = b"/loom/hooks"
-"""The one page of ours that reads what it is sent."""
+HOOKS, CORTEX = b"/loom/hooks", b"/loom/cortex/"
+"""The pages of ours that read what they are sent."""
 FLUSH_SECONDS = 5.0
 """What spans and figures still waiting get at the end, after the streams have drained."""
 SWEEP_SECONDS = 0.02
@@ -110,8 +113,14 @@ class Loom:
         self._weaver = Weaver(config, log, self._telemetry.record)
         self._rules = config.rules
         self._driver = Driver(
-            log, self._export, self._telemetry.record, self._weaver.remember, self._last.keep
+            log,
+            self._export,
+            self._telemetry.record,
+            self._weaver.remember,
+            self._last.keep,
+            self._watch,
         )
+        self._readers = Readers(config, self._driver, log, self._telemetry.record)
         self._upstream = Upstream(
             httpx.URL(config.origin.url),
             Transport(),
@@ -136,7 +145,7 @@ class Loom:
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, target = target_of(scope)
         is_http_1 = scope["http_version"].startswith("1.")
-        if path == HOOKS and is_http_1:
+        if is_http_1 and (path == HOOKS or path.startswith(CORTEX)):
             await self._own({**scope, "path": path.decode("latin-1"), "raw_path": path}, receive, send)
             return
         if path == b"/loom" or path.startswith(b"/loom/") or not is_http_1:
@@ -177,14 +186,20 @@ class Loom:
             self._rules = evolve(self._rules, weaving=weaving)
         return self._rules
 
+    def _watch(self, order: WatchFile) -> None:
+        self._readers.watch(order)
+
     def _export(self, span: SpanRecord) -> None:
         self._recent.keep(span)
         self._telemetry.emit(span)
 
     def _pages(self) -> list[BaseRoute]:
         gateway = self._config.gateway
+        cortex = self._readers.cortex()
         return [
+            *([Mount("/loom/cortex", cortex)] if cortex else []),
             Route("/loom/metrics", self._telemetry.metrics_page),
+            Route("/loom/status", status_page(self._status, gateway)),
             Route("/loom/turns", turns_page(self._recent, gateway)),
             Route("/loom/woven", woven_page(self._last, gateway)),
             Route("/loom/hooks", hooks_page(gateway, self._hooked), methods=["POST"]),
@@ -205,8 +220,13 @@ class Loom:
         again = asyncio.get_running_loop().call_later
         self._sweep = again(SWEEP_SECONDS, self._watch_lasting) if self._running else None
 
+    async def _status(self) -> dict[str, object]:
+        exchanges = {"exchanges": len(self._running), "is_draining": self._draining}
+        return {**exchanges, **self._weaver.status(), **await self._readers.status()}
+
     async def start(self) -> None:
         await self._weaver.start()
+        self._readers.start()
 
     async def drain(self, seconds: float) -> None:
         self._draining = True
@@ -236,24 +256,10 @@ class Loom:
             self._sweep.cancel()
         await self._upstream.aclose()
         self._driver.end_turns()
+        await self._readers.aclose()
         await self._weaver.aclose()
         await asyncio.to_thread(self._telemetry.close, FLUSH_SECONDS)
         self._log.close(1.0)
-
-
-def target_of(scope: Scope) -> tuple[bytes, bytes]:
-    """Path, and path with query, exactly as sent; of an absolute target only what follows the authority.
-
-    Hypercorn's `raw_path` is the whole request target without its query, also when that is absolute
-    (RFC 9112 section 3.2.2): upstream's origin comes from the configuration only.
-    """
-    path: bytes = scope["raw_path"]
-    if not path.startswith((b"/", b"*")):
-        _, found, rest = path.partition(b"://")
-        slash = rest.find(b"/")
-        path = (rest[slash:] if slash >= 0 else b"/") if found else path
-    query: bytes = scope["query_string"]
-    return path, b"%s?%s" % (path, query) if query else path
 
 
 def _ids() -> Iterator[str]:

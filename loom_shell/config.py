@@ -17,8 +17,10 @@ from loom_shell.given import ConfigError, Flags, Found, Variables, gather, unkno
 from loom_shell.parsing import key_text
 from loom_shell.printable import shown
 from loom_shell.redis_url import Redis
+from loom_shell.scribe_url import Postgres
 from loom_shell.secret import Secret
 from loom_shell.settings import HOME, KEY, KEY_FILE, TOKENS_FILE, LogForm, Origin
+from loom_shell.transcript_roots import Roots, projects_folder
 
 __all__ = ["Config", "ConfigError", "Origin", "load", "tokens_file"]
 
@@ -29,6 +31,16 @@ class Cortex:
 
     url: str
     key: Secret
+
+
+@frozen
+class Intro:
+    """The model that says what is worth remembering: its interface (`ollama` or `messages`), and where."""
+
+    kind: str
+    url: str
+    model: str
+    key: Secret | None
 
 
 @frozen
@@ -54,6 +66,13 @@ class Config:
     log: LogForm
     file: Path | None
     warnings: tuple[str, ...]
+    memory_key: Secret | None
+    intro: Intro | None
+    watches: bool
+    transcript_roots: Roots
+    transcript_polls: bool
+    scribe: Postgres | None
+    scribe_serves: bool
 
 
 def load(flags: Flags, environ: Variables | None = None) -> Config:
@@ -88,6 +107,13 @@ def load(flags: Flags, environ: Variables | None = None) -> Config:
         log=found["log"].value,
         file=file,
         warnings=tuple(warnings),
+        memory_key=Secret(found["memory.key"].value) if found["memory.key"].where else None,
+        intro=_intro(found),
+        watches=found["transcripts.watch"].value,
+        transcript_roots=_roots(found, variables),
+        transcript_polls=found["transcripts.polling"].value,
+        scribe=found["scribe.url"].value,
+        scribe_serves=found["scribe.serve"].value,
     )
 
 
@@ -124,10 +150,25 @@ def _rules(found: Found) -> Rules:
 
 def _memory(found: Found) -> Cortex | None:
     url, key = found["memory.url"], found["memory.key"]
-    if bool(url.where) != bool(key.where):
-        given, missing = ("memory.url", "LOOM_MEMORY_KEY") if url.where else ("memory.key", "LOOM_MEMORY_URL")
-        raise ConfigError(f"{found[given].where} is given without {missing}: a Cortex needs both")
+    if url.where and not key.where:
+        raise ConfigError(f"{url.where} is given without LOOM_MEMORY_KEY: a Cortex needs both")
     return Cortex(url.value, Secret(key.value)) if url.where else None
+
+
+def _intro(found: Found) -> Intro | None:
+    url, model, key = found["intro.url"], found["intro.model"], found["intro.key"]
+    if bool(url.where) != bool(model.where):
+        given, missing = (url, "LOOM_INTRO_MODEL") if url.where else (model, "LOOM_INTRO_URL")
+        raise ConfigError(f"{given.where} is given without {missing}: Intro needs both")
+    if not url.where:
+        return None
+    return Intro(found["intro.kind"].value, url.value, model.value, Secret(key.value) if key.where else None)
+
+
+def _roots(found: Found, environ: Variables) -> Roots:
+    given = found["transcripts.roots"].value
+    user = Path(environ.get("HOME") or "/")
+    return Roots(given or (projects_folder(user, environ.get("CLAUDE_CONFIG_DIR", "")),))
 
 
 def _telemetry(found: Found, environ: Variables, warnings: list[str]) -> TelemetrySettings:

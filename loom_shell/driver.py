@@ -17,11 +17,12 @@ from loom_core.actions import (
     Retire,
     SetTimer,
     Tell,
+    WatchFile,
 )
 from loom_core.events import AgentBegan, CallBegan, Event, ShutdownRequested, TimerFired
 from loom_core.loom import State, begin, step
 from loom_core.trace import SpanRecord
-from loom_core.values import ExchangeKey, Key, TurnKey
+from loom_core.values import ExchangeKey, Key, TranscriptKey, TurnKey
 from loom_shell.log import Log
 
 Perform = Callable[[Action], None]
@@ -39,23 +40,25 @@ class _Machine:
 class Driver:
     """Drives every machine of one process. `dispatch` has no await inside, so steps never mix.
 
-    `export` takes finished spans, `record` values of metrics, `remember` what a ledger is to be told and
-    `keep` requests that were woven; none may block or raise.
+    `export` takes finished spans, `record` values of metrics, `remember` what a ledger is to be told,
+    `keep` requests that were woven and `watch` sessions whose transcript was named; none may block or raise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one for each kind of order
         self,
         log: Log,
         export: Callable[[SpanRecord], None] | None = None,
         record: Callable[[str, float, Labels], None] | None = None,
         remember: Callable[[Remember], None] | None = None,
         keep: Callable[[Keep], None] | None = None,
+        watch: Callable[[WatchFile], None] | None = None,
     ) -> None:
         self._log = log
         self._export = export or (lambda _: None)
         self._record = record or (lambda *_: None)
         self._remember = remember or (lambda _: None)
         self._keep = keep or (lambda _: None)
+        self._watch = watch or (lambda _: None)
         self._machines: dict[Key, _Machine] = {}
 
     @staticmethod
@@ -98,6 +101,8 @@ class Driver:
                 self._remember(action)
             case Keep():
                 self._keep(action)
+            case WatchFile():
+                self._watch(action)
             case Note():
                 self._note(key, action)
             case SetTimer():
@@ -115,12 +120,17 @@ class Driver:
         return later(delay, lambda: self.dispatch(key, TimerFired(max(timer.at, self.now()), timer.timer)))
 
     def _note(self, key: Key, note: Note) -> None:
-        where = key.id if isinstance(key, ExchangeKey) else f"turn of {key.session or 'no session'}"
+        match key:
+            case ExchangeKey(id=where):
+                machine = "exchange"
+            case TranscriptKey(path=where):
+                machine = "transcript"
+            case TurnKey():
+                where, machine = f"turn of {key.session or 'no session'}", "turn"
         self._log.note("warning", note.text, id=where)
         kind, _, what = note.text.partition(": ")
         if kind == "invalid transition":
             event, _, state = what.partition(" in ")
-            machine = "exchange" if isinstance(key, ExchangeKey) else "turn"
             labels = (("machine", machine), ("state", state), ("event", event))
             self._record("loom.transitions.invalid", 1, labels)
 

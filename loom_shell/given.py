@@ -86,6 +86,8 @@ def _parsed(setting: Setting, raw: object, where: str, folder: Path, environ: Va
     except (ValueError, OverflowError):
         told = "" if setting.secret else f" is {shown(raw)}"
         raise ConfigError(f"{where}{told}: {setting.key} must be {setting.allowed}") from None
+    if isinstance(value, tuple):
+        value = tuple(_placed(it, folder, environ) if isinstance(it, Path) else it for it in value)
     return Given(_placed(value, folder, environ) if isinstance(value, Path) else value, where)
 
 

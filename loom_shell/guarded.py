@@ -58,7 +58,7 @@ class Guarded:
     ) -> None:
         self._shown = place.shown if isinstance(place, Redis) else printable(str(place))
         # As Any: redis-py leaves the method that takes any command without types.
-        self._client: Any = _client(place)
+        self._client: Any = client(place)
         self._deadline = deadline
         self._record = record or (lambda *_: None)
         # Who finds no connection waits within its deadline; redis-py's own bound would refuse at once.
@@ -133,7 +133,8 @@ class _Credentials(CredentialProvider):
         return self.get_credentials()
 
 
-def _client(place: Redis | Path) -> Client:
+def client(place: Redis | Path) -> Client:
+    """What connects there: no second try, no deadline but a connection's; whoever uses it has its own."""
     settings: dict[str, Any] = {"unix_socket_path": str(place)}
     if isinstance(place, Redis):
         settings = {"host": place.host, "port": place.port, "db": place.database}

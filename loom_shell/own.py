@@ -13,7 +13,7 @@ from loom_core.errors import UNAUTHORISED, Refusal
 from loom_core.reading import Json, as_dict, as_text
 from loom_core.values import TurnKey
 from loom_shell.gateway import Gateway
-from loom_shell.recent import may_see
+from loom_shell.recent import NOT_FOR_YOU, may_see
 
 MAX_HOOK = 65_536
 """Bytes of a hook's report."""
@@ -53,8 +53,8 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
         refusal = Refusal(
             404,
             "not_found_error",
-            "The Loom has no such page; under /loom/ there are healthz, readyz, metrics, turns, woven and"
-            " hooks.",
+            "The Loom has no such page; under /loom/ there are healthz, readyz, metrics, status, turns,"
+            " woven, hooks and cortex.",
         )
     headers = error.headers if isinstance(error, HTTPException) else None
     return JSONResponse(
@@ -86,6 +86,20 @@ def hooks_page(
         return Response(status_code=204)
 
     return hooks
+
+
+def status_page(
+    status: Callable[[], Awaitable[dict[str, object]]], gateway: Gateway
+) -> Callable[[Request], Awaitable[Response]]:
+    """`GET /loom/status`: figures of all that runs in this process, to those who may see the turns."""
+
+    async def page(request: Request) -> Response:
+        if not may_see(request.scope, gateway):
+            return _as_json(NOT_FOR_YOU)
+        told = msgspec.json.encode(await status())
+        return Response(told, headers={"cache-control": "no-store"}, media_type="application/json")
+
+    return page
 
 
 async def _told(request: Request) -> dict[str, Json]:

@@ -1,6 +1,7 @@
 """Text or a TOML value becomes a value, or a ValueError: what settings are parsed with."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,14 @@ def path(value: object) -> Path:
     if not text.strip() or "\0" in text:
         raise ValueError
     return Path(text)
+
+
+def folders(value: object) -> tuple[Path, ...]:
+    """A list of folders, or text with colons between them, as PATH has it."""
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    if not isinstance(parts, list) or not parts:
+        raise ValueError
+    return tuple(path(part) for part in parts)
 
 
 def host(value: object) -> str:

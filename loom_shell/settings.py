@@ -13,6 +13,7 @@ from loom_shell.endpoints import exporters
 from loom_shell.parsing import (
     Parse,
     RefusedError,
+    folders,
     host,
     integer,
     key_text,
@@ -27,6 +28,7 @@ from loom_shell.parsing import (
     web_place,
 )
 from loom_shell.redis_url import redis
+from loom_shell.scribe_url import postgres
 
 LogForm = Literal["auto", "json", "text"]
 
@@ -193,6 +195,28 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("redis.deadline_seconds", "0.05", number(0.001, 5), "0.001..=5", "Longest wait for the store"),
     _setting("memory.url", None, web_place, "http[s]://host[:port][/path]", "A Cortex of another machine"),
     Setting("memory.key", None, key_text, "one word of visible ASCII characters", flag=None, secret=True),
+    _setting("intro.url", None, web_place, "http[s]://host[:port][/path]", "A model that notices memorables"),
+    _setting("intro.model", None, project, "1..=128 printable characters", "The name of that model"),
+    _setting("intro.kind", "ollama", one_of("ollama", "messages"), "ollama or messages", "Its interface"),
+    Setting("intro.key", None, key_text, "one word of visible ASCII characters", flag=None, secret=True),
+    _setting("transcripts.watch", "true", switch, "true or false", "Publish what is said in sessions"),
+    _setting(
+        "transcripts.roots",
+        "none",
+        or_none(folders),
+        "a list of folders, with : between them as text, or none",
+        "Where transcripts may lie",
+    ),
+    _setting("transcripts.polling", "false", switch, "true or false", "Look at transcripts, not asked to"),
+    Setting(
+        "scribe.url",
+        "none",
+        or_none(postgres),
+        "postgresql://[user[:password]@][host[:port]]/database[?sslmode=…], or none",
+        flag=None,
+        secret=True,
+    ),
+    _setting("scribe.serve", "true", switch, "true or false", "Store what is said while serving"),
     _setting("weave.headers", "true", switch, "true or false", "Tell clients what was woven in"),
     _setting(
         "trace.content", "full", one_of("full", "metadata", "off"), "full, metadata or off", "Spans hold"

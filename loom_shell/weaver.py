@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from attrs import frozen
 
 from loom_core.actions import Decide, LookUp, Recall, Remember
@@ -102,6 +103,11 @@ class Weaver:
             return await self._sources.memory.search(question)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
             return Recalled(trouble=f"the memory could not be asked ({type(error).__name__})")
+
+    def status(self) -> dict[str, object]:
+        """The profiles there are, and how the store does; None before it was needed."""
+        store = msgspec.to_builtins(self._sources.store.health()) if self._sources else None
+        return {"profiles": sorted(self._profiles.all), "store": store}
 
     def remember(self, order: Remember) -> None:
         """Write it down, in a task of its own that nobody waits for."""

@@ -11,12 +11,18 @@ COMMANDS = (
     "hook",
     "install",
     "doctor",
+    "status",
     "turns",
+    "search",
+    "show",
     "demo",
     "simulate",
     "token",
     "profile",
     "memory",
+    "cortex",
+    "scribe",
+    "intro",
     "weave",
 )
 

@@ -12,14 +12,13 @@ from msgspec import Struct, field
 
 from loom_core.lookup import Memory, Provenance, Question
 from loom_core.redaction import redacted
-from loom_shell.memory.verbatim import MAX_TEXT, octets, valid
+from loom_shell.memory.verbatim import MAX_TAGS, MAX_TEXT, octets, valid
 
 MOST_ITEMS = 120
 """Memories read of one answer."""
 MAX_ID = 64
 MAX_MOMENT = 64
 MAX_SCORE = 1e9
-MAX_TAGS = 32
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,22 +52,35 @@ class _Item(Struct):
     score: float = 0.0
 
 
+@frozen
+class Several:
+    """The memories of a list, in its order, how many of it cannot be read, and what it says is forgotten."""
+
+    told: tuple[Told, ...] = ()
+    odd: int = 0
+    forgotten: tuple[str, ...] = ()
+
+
 class _List(Struct):
     memories: list[msgspec.Raw] = field(default_factory=list)
+    forgotten: Any = None
 
 
-def several(body: bytes) -> tuple[list[Told], int]:
-    """The memories of a list, in its order, and how many of it cannot be read."""
+def several(body: bytes) -> Several:
+    """What a list holds. `forgotten` is a field of ours: who does not have it forgets nothing that way."""
     told: list[Told] = []
     odd = 0
     # A list alone is accepted as well: the contract does not show the form of /recent.
     listed = _decoded(body, _List | list[msgspec.Raw])
-    for item in (listed.memories if isinstance(listed, _List) else listed)[:MOST_ITEMS]:
+    is_alone = not isinstance(listed, _List)
+    for item in (listed if is_alone else listed.memories)[:MOST_ITEMS]:
         try:
             told.append(one(bytes(item)))
         except NonsenseError:
             odd += 1
-    return told, odd
+    gone = () if is_alone or not isinstance(listed.forgotten, list) else listed.forgotten
+    ids = (f"{it}" for it in gone if isinstance(it, str) or type(it) is int)
+    return Several(tuple(told), odd, tuple(filter(is_id, ids)))
 
 
 def one(body: bytes) -> Told:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from loom_core.lookup import Memory, Question, Recalled
-from loom_shell.memory import rows, schema
+from loom_shell.memory import items, rows, schema
 from loom_shell.memory.port import TIMED_OUT, MemoryTroubleError, NewMemory
 from loom_shell.memory.verbatim import storable, within
 
@@ -81,6 +81,23 @@ class Cortex:
     async def recent(self, limit: int, since: int = 0) -> tuple[Memory, ...]:
         most = max(0, min(limit, MOST_FOUND))
         return await self._ask(WRITE, lambda db: rows.newest(db, most, since))
+
+    async def find(self, wanted: items.Wanted) -> items.Found:
+        """What is wanted over HTTP, at most `items.MOST` of it. MemoryTroubleError."""
+        return await self._ask(WRITE, lambda db: items.found(db, wanted))
+
+    async def newest(self, limit: int, since: int = 0) -> tuple[items.Item, ...]:
+        """As `recent`, with all that is kept of each."""
+        most = max(0, min(limit, items.MOST))
+        return await self._ask(WRITE, lambda db: items.newest(db, most, since))
+
+    async def item(self, memory_id: str) -> items.Item | None:
+        """As `get`, with all that is kept of it."""
+        return await self._ask(WRITE, lambda db: items.one(db, memory_id))
+
+    async def counts(self) -> items.Counts:
+        """How many memories there are. MemoryTroubleError."""
+        return await self._ask(WRITE, items.counts)
 
     async def health(self) -> str:
         try:

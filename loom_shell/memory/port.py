@@ -22,7 +22,7 @@ class NewMemory(Struct, frozen=True):
     """What is to be stored. `at`: nanoseconds since the epoch, when it was said.
 
     `scope` says whose it is, "" everybody's. Memories of one scope and one `session`, unless that is
-    "", are neighbours in the order of `at`.
+    "", are neighbours in the order of `at`. `tags`: whatever else its caller says of it.
     """
 
     text: str
@@ -30,6 +30,7 @@ class NewMemory(Struct, frozen=True):
     provenance: Provenance = Provenance.USER
     scope: str = ""
     session: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class MemoryPort(Protocol):

@@ -74,21 +74,24 @@ class RemoteMemory:
         }
         seconds = max(0, min(question.deadline, LONGEST * SECOND)) / SECOND
         try:
-            found, odd = answered.several(await self._asked("POST", "/search", asked, seconds=seconds))
+            found = answered.several(await self._asked("POST", "/search", asked, seconds=seconds))
         except MemoryTroubleError as error:
             return Recalled(trouble=str(error))
         except NonsenseError:
             return Recalled(trouble=self._nonsense)
-        wanted = [told.memory for told in found if told.is_wanted(question)]
-        trouble = f"the memory at {self._place} sent {odd} memories that make no sense" if odd else ""
-        return Recalled(within(wanted, limit, question.budget), trouble)
+        wanted = [told.memory for told in found.told if told.is_wanted(question)]
+        odd = f"the memory at {self._place} sent {found.odd} memories that make no sense"
+        # Only of what was asked about: nothing else is forgotten at a stranger's word.
+        said = frozenset(found.forgotten)
+        gone = tuple(one for one in question.exclude if one in said)
+        return Recalled(within(wanted, limit, question.budget), odd if found.odd else "", gone)
 
     async def put(self, new: NewMemory) -> Memory:
         new = storable(new)
         names = {"provenance": new.provenance.value, "scope": new.scope, "session": new.session}
         body = {
             "content": new.text,
-            "tags": [f"{name}:{text}" for name, text in names.items() if text],
+            "tags": [*(f"{name}:{text}" for name, text in names.items() if text), *new.tags],
             "timezone": "UTC",
         }
         headers = {"x-session-id": quote(new.session, safe="")} if new.session else {}
@@ -123,11 +126,13 @@ class RemoteMemory:
         hours = max(1, -(-(self._clock() - since) // (3600 * SECOND)))
         path = f"/recent?limit={limit}" + (f"&hours={hours}" if since > 0 else "")
         try:
-            found, _odd = answered.several(await self._asked("GET", path))
+            found = answered.several(await self._asked("GET", path))
         except NonsenseError:
             self._refuse(self._nonsense)
         # Sorted here: the contract does not say in which order they come.
-        newest = sorted((told.memory for told in found if told.memory.at >= since), key=lambda it: -it.at)
+        newest = sorted(
+            (told.memory for told in found.told if told.memory.at >= since), key=lambda it: -it.at
+        )
         return tuple(newest[:limit])
 
     async def health(self) -> str:

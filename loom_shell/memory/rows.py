@@ -33,8 +33,8 @@ _NEWEST = """
 _FORGOTTEN = "SELECT id FROM memory WHERE forgotten AND id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
 _ONE = "SELECT id, text, at, provenance, 0.0 FROM memory WHERE id = :id AND NOT forgotten"
 _PUT = """
-    INSERT INTO memory (at, provenance, scope, session, text, around)
-    VALUES (:at, :provenance, :scope, :session, :text, '')
+    INSERT INTO memory (at, provenance, scope, session, text, around, tags)
+    VALUES (:at, :provenance, :scope, :session, :text, '', :tags)
 """
 _FORGET = "UPDATE memory SET forgotten = 1 WHERE id = :id AND NOT forgotten"
 _PLACE = "SELECT scope, session, at, id FROM memory WHERE id = ?"
@@ -88,7 +88,8 @@ def one(db: sqlite3.Connection, memory_id: str) -> Memory | None:
 
 def put(db: sqlite3.Connection, new: NewMemory) -> Memory:
     """Store what was made storable before."""
-    fields = {**msgspec.structs.asdict(new), "provenance": new.provenance.value}
+    told = {"provenance": new.provenance.value, "tags": _json([*new.tags])}
+    fields = msgspec.structs.asdict(new) | told
     db.execute("BEGIN IMMEDIATE")
     row = int(db.execute(_PUT, fields).lastrowid or 0)
     _renew(db, row)

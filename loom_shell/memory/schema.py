@@ -1,23 +1,21 @@
 """The file of the embedded memory: made, opened, brought up to date; and its troubles in plain words.
 
 `memory` holds what was stored, forgotten rows included. `words` is the FTS5 index over it, without a
-copy of the texts; triggers keep it in step, and a forgotten row is not in it.
+copy of the texts; triggers keep it in step, and a forgotten row is not in it. `gone` is the index of
+the forgotten ones, for who asks for these by name.
 """
 
-import os
 import sqlite3
-import stat
 import time
 from pathlib import Path
 
+from loom_shell import sqlite_file
 from loom_shell.memory.port import TIMED_OUT, MemoryTroubleError
 from loom_shell.printable import printable
 
 FILE_NAME = "cortex.sqlite3"
 APPLICATION = 0x4C6F6F6D
 """Says in the file's header whose it is ("Loom")."""
-PAUSE = 0.01
-"""Seconds between two attempts to switch a file to WAL, for which SQLite itself does not wait."""
 
 # What a search filters by stands before the texts, so that long texts are not read for it.
 STEPS: tuple[tuple[str, ...], ...] = (
@@ -39,6 +37,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
                 SELECT new.id, new.text, new.around WHERE NOT new.forgotten;
             END""",
     ),
+    (
+        "ALTER TABLE memory ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+        """CREATE VIRTUAL TABLE gone USING fts5(
+            text, content = 'memory', content_rowid = 'id', tokenize = 'porter unicode61')""",
+        "INSERT INTO gone (rowid, text) SELECT id, text FROM memory WHERE forgotten",
+        """CREATE TRIGGER memory_gone AFTER UPDATE OF forgotten, text ON memory BEGIN
+            INSERT INTO gone (gone, rowid, text) SELECT 'delete', old.id, old.text WHERE old.forgotten;
+            INSERT INTO gone (rowid, text) SELECT new.id, new.text WHERE new.forgotten;
+            END""",
+    ),
 )
 """Step n leads from version n to n + 1; the version stands in the file as `user_version`."""
 
@@ -49,12 +57,11 @@ def opened(path: Path, until: int) -> sqlite3.Connection:
     The file is its owner's alone (0600), its folder too if it is made here. MemoryTroubleError for a file
     that is not ours; sqlite3.Error, OSError and ValueError as they come.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _claim(path)
-    # No transaction that is not begun by name.
-    db = sqlite3.connect(path, timeout=seconds_until(until), isolation_level=None)
     try:
-        _use_wal(db, until)
+        db = sqlite_file.opened(path, until / 1e9)
+    except sqlite_file.NotRegularError:
+        raise MemoryTroubleError(f"{_named(path)} is not a regular file: name another folder") from None
+    try:
         # With WAL the end of a process loses nothing, and a power cut at most what came last.
         db.execute("PRAGMA synchronous = NORMAL")
         _migrate(db, path)
@@ -75,32 +82,6 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _claim(path: Path) -> None:
-    """Make the file before SQLite does, with our mode; its -wal and -shm files take that over."""
-    # Opening a pipe that nobody writes to would wait without O_NONBLOCK.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise MemoryTroubleError(f"{_named(path)} is not a regular file: name another folder")
-        if found.st_mode & 0o077 and found.st_uid == os.geteuid():
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
-
-
-def _use_wal(db: sqlite3.Connection, until: int) -> None:
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic_ns() > until:
-                raise
-            time.sleep(PAUSE)
-        else:
-            return
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

@@ -10,7 +10,9 @@ from loom_shell.memory.port import NewMemory, TextRefusedError
 MAX_TEXT = 65_536
 """Bytes (UTF-8) of a text as it is given."""
 MAX_NAME = 256
-"""Characters of a scope or a session."""
+"""Characters of a scope, a session or a tag."""
+MAX_TAGS = 32
+"""Tags of one memory."""
 
 _LINE_END = re.compile(r"\r\n?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -39,10 +41,20 @@ def storable(new: NewMemory) -> NewMemory:
         raise TextRefusedError(
             f"the memory is not stored: its text is longer than {MAX_TEXT} bytes, store what matters of it"
         )
-    text = redacted(_CONTROL.sub("", _LINE_END.sub("\n", valid(new.text))))
+    if len(new.tags) > MAX_TAGS or any(len(tag) > MAX_NAME for tag in new.tags):
+        raise TextRefusedError(
+            f"the memory is not stored: it may have at most {MAX_TAGS} tags of at most {MAX_NAME} characters"
+        )
+    text = redacted(plain(new.text))
     if not text.strip():
         raise TextRefusedError("the memory is not stored: its text is empty")
-    return NewMemory(text, new.at, new.provenance, valid(new.scope), valid(new.session))
+    tags = tuple(redacted(plain(tag)) for tag in new.tags)
+    return NewMemory(text, new.at, new.provenance, valid(new.scope), valid(new.session), tags)
+
+
+def plain(text: str) -> str:
+    """The text with one kind of line end, and no other control character but tabs."""
+    return _CONTROL.sub("", _LINE_END.sub("\n", valid(text)))
 
 
 def octets(text: str) -> int:

@@ -1,7 +1,7 @@
 import pytest
 from msgspec.structs import replace as evolve
 
-from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Note, Remember, Tell
+from loom_core.actions import Action, ExportSpan, LogExchange, Measure, Note, Remember, Tell, WatchFile
 from loom_core.cutting import Found
 from loom_core.events import CallBegan, CallEnded, RequestReceived, TurnJoined
 from loom_core.observer import Observed, add, fold, observe
@@ -79,9 +79,10 @@ def news(actions: tuple[Action, ...]) -> CallEnded:
 
 @pytest.mark.spec("tracing.told-once")
 def test_a_turn_is_told_of_a_call_with_all_that_its_machine_needs() -> None:
-    told, action = begin(KEY, taken())
+    told, actions = begin(KEY, taken())
     assert told.joined is None
-    assert action == Tell(TurnKey("s-1", "a-1"), CallBegan(AT, KEY, told.call, 7, Content.METADATA))
+    assert actions[0] == Tell(TurnKey("s-1", "a-1"), CallBegan(AT, KEY, told.call, 7, Content.METADATA))
+    assert actions[1:] == (WatchFile("s-1", ""),)
     assert (told.call.prompt, told.call.model, told.call.messages) == ("Hi.", "m-1", 1)
 
 

@@ -59,7 +59,8 @@ def test_a_new_conversation_is_looked_up_searched_decided_and_goes_up_woven() ->
     assert [name[:2] for name in reading.fields] == ["so", "i:", "u:", "a:"]
     assert (reading.texts, reading.patterns, reading.lists) == (("ann:mood", "ann:news"), (), (LIST,))
     story = story >> sources.answer(asks(story)) << Recall
-    assert story.of(Recall)[0].question.query == "Tea?"
+    asked = story.of(Recall)[0].question
+    assert (asked.query, asked.scope) == ("Tea?", "ann"), "its own memories, and everybody's"
     story = story >> sources.answer(asks(story)) << Decide
     pinned, decided = story.of(Decide)[0].entries
     pin, decision = ledger.decode_pin(pinned.value), ledger.decode(decided.value)

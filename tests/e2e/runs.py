@@ -15,6 +15,7 @@ from tests.e2e.client import Installed, running
 from tests.e2e.compacted import NEW_FORM, Compacted
 from tests.e2e.hooked import Hooked, version_of
 from tests.e2e.http1 import Message
+from tests.e2e.remembered import Remembered
 from tests.e2e.stage import Stage, Wrong, stage
 from tests.e2e.tee import Recording, Tee
 from tests.e2e.woven import Woven
@@ -145,13 +146,17 @@ def _unfinished(tee: Tee) -> Recording:
     raise Wrong("every answer was whole: nothing was left to be cancelled")
 
 
-Run = ToolLoop | Leaving | Hooked | Woven | Compacted
+Run = ToolLoop | Leaving | Hooked | Woven | Compacted | Remembered
 
 
 def runs_for(client: Installed) -> Iterator[Run]:
     """Every run this client's version can pass by its own doing."""
     version = version_of(client)
-    return (run for run in _runs() if version >= (run.since if isinstance(run, ToolLoop | Compacted) else ()))
+    return (
+        run
+        for run in _runs()
+        if version >= (run.since if isinstance(run, ToolLoop | Compacted | Remembered) else ())
+    )
 
 
 def _runs() -> Iterator[Run]:
@@ -161,6 +166,7 @@ def _runs() -> Iterator[Run]:
     yield ToolLoop("a tool loop after an error frame in mid-stream", "error-frame", since=(2, 1))
     yield ToolLoop("a tool loop after an upstream that hangs up", "fin-before-head", seen_by_client=False)
     yield Hooked("a session with the hooks installed, continued and resumed", PROMPTS, OUTPUTS)
+    yield Remembered("a session with a subagent and a compaction, as it is remembered", PROMPTS)
     yield Woven("a session of a profile, continued and resumed", PROMPTS)
     yield Compacted("a session of a profile that is told to compact", PROMPTS)
     # Older clients send neither hint headers nor system messages: for them it would be the same again.

@@ -17,6 +17,8 @@ from tests.e2e.tee import Tee
 START_SECONDS = 20
 STOP_SECONDS = 20
 ARRIVAL_SECONDS = 30
+CLIENT_HOME = "home"
+"""The client's folder, beside that of the Loom."""
 
 
 class Wrong(Exception):  # noqa: N818 - it says what is
@@ -90,7 +92,12 @@ async def _serving(upstream: int, home: Path) -> AsyncIterator[Loom]:
         "loom_shell",
         "serve",
         *flags,
-        env={"HOME": str(home), "TERM": "dumb"},
+        env={
+            "HOME": str(home),
+            "TERM": "dumb",
+            # As for one user, who has one folder of transcripts.
+            "CLAUDE_CONFIG_DIR": str(home.parent / CLIENT_HOME / ".claude"),
+        },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,7 +1,8 @@
 """The world is touched in few places: the environment in one file, clock and `step` in another.
 
-The log and the metrics have clocks of their own: the stamp of a line or a figure is no event. The hook is a
-program of its own, which imports nothing of the rest.
+The log, the metrics and the scribe have clocks of their own: the stamp of a line, a figure or a row is no
+event, and neither is what "two days ago" means. The hook is a program of its own, which imports nothing of
+the rest.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,14 @@ Find = Callable[[str], tuple[int, ...]]
         (reach.environment, {"loom_shell/config.py", "loom_shell/hook.py"}, ("loom_core", "loom_shell")),
         (
             reach.clock,
-            {"loom_shell/driver.py", "loom_shell/log.py", "loom_shell/metrics.py", "loom_shell/hook.py"},
+            {
+                "loom_shell/driver.py",
+                "loom_shell/log.py",
+                "loom_shell/metrics.py",
+                "loom_shell/hook.py",
+                "loom_shell/cli/search.py",
+                "loom_shell/scribe/consuming.py",
+            },
             ("loom_core", "loom_shell"),
         ),
         (reach.step, {"loom_shell/driver.py"}, ("loom_shell",)),  # in the core, loom.py routes to machines

@@ -7,11 +7,13 @@ import msgspec
 import pytest
 
 from loom_core.rules import SECOND, Content, Retry, Rules, Tracing
-from loom_shell.config import Config, ConfigError, Cortex, Origin, is_loopback, load, tokens_file
+from loom_shell.config import Config, ConfigError, Cortex, Intro, Origin, is_loopback, load, tokens_file
 from loom_shell.endpoints import Endpoint, TelemetrySettings
 from loom_shell.gateway import ClientToken, Gateway, write_tokens
 from loom_shell.redis_url import Redis
+from loom_shell.scribe_url import postgres
 from loom_shell.secret import Secret
+from loom_shell.transcript_roots import Roots
 
 KEY = "sk-ant-dummy"
 TOKEN = ClientToken("one", sha256(b"loom_x").digest())
@@ -73,6 +75,13 @@ def test_what_nobody_decided_is_the_default(case: Case) -> None:
         log="auto",
         file=None,
         warnings=(),
+        memory_key=None,
+        intro=None,
+        watches=True,
+        transcript_roots=Roots((case.home / ".claude/projects",)),
+        transcript_polls=False,
+        scribe=None,
+        scribe_serves=True,
     )
     assert case.load().rules == Rules(tracing=Tracing(tells=True))
 
@@ -105,6 +114,18 @@ def test_a_file_decides_everything(case: Case) -> None:
         [memory]
         url = "https://cortex.example:9/v1/"
         key = "dummy-key"
+        [intro]
+        url = "http://127.0.0.1:8080/"
+        model = "small"
+        kind = "messages"
+        key = "intro-key"
+        [transcripts]
+        watch = false
+        roots = ["/srv/projects", "~/mine"]
+        polling = true
+        [scribe]
+        url = "postgresql://me:pw@db.example/said"
+        serve = false
         [weave]
         headers = false
         [trace]
@@ -137,6 +158,8 @@ def test_a_file_decides_everything(case: Case) -> None:
         redis=Redis("::1", 7000, 2, "", Secret("pw")),
         redis_deadline_seconds=0.2,
         memory=Cortex("https://cortex.example:9/v1", Secret("dummy-key")),
+        memory_key=Secret("dummy-key"),
+        intro=Intro("messages", "http://127.0.0.1:8080", "small", Secret("intro-key")),
         weave_headers=False,
         telemetry=TelemetrySettings(
             "mine",
@@ -149,7 +172,17 @@ def test_a_file_decides_everything(case: Case) -> None:
         log="text",
         file=Path(file),
         warnings=(),
+        watches=False,
+        transcript_roots=Roots((Path("/srv/projects"), case.home / "mine")),
+        transcript_polls=True,
+        scribe=postgres("postgresql://me:pw@db.example/said"),
+        scribe_serves=False,
     )
+
+
+def test_the_clients_folder_tells_where_transcripts_lie(case: Case) -> None:
+    case.environ["CLAUDE_CONFIG_DIR"] = "/of/the/client"
+    assert case.load().transcript_roots == Roots((Path("/of/the/client/projects"),))
 
 
 def test_home_is_what_is_told_or_xdg_data(case: Case) -> None:
@@ -255,7 +288,7 @@ def test_a_memory_of_another_machine_needs_a_url_and_a_key(case: Case) -> None:
     told = case.wrong(memory_url="http://cortex")
     assert told == f"--memory-url is given without LOOM_MEMORY_KEY: {both}"
     case.environ["LOOM_MEMORY_KEY"] = KEY
-    assert case.wrong() == f"LOOM_MEMORY_KEY is given without LOOM_MEMORY_URL: {both}"
+    assert (case.load().memory, case.load().memory_key) == (None, Secret(KEY)), "of a Cortex of its own"
     config = case.load(memory_url="http://cortex")
     assert config.memory == Cortex("http://cortex", Secret(KEY))
     assert KEY not in repr(config) + repr(attrs.asdict(config))
@@ -263,6 +296,17 @@ def test_a_memory_of_another_machine_needs_a_url_and_a_key(case: Case) -> None:
     assert case.wrong(config=file) == f"memory.url in {file}: it must not hold a user or password"
     case.environ["LOOM_MEMORY_KEY"] = f"{KEY} {KEY}"
     assert "LOOM_MEMORY_KEY: memory.key must be" in case.wrong()
+
+
+@pytest.mark.spec("config.intro")
+def test_a_model_for_intro_needs_a_url_and_a_name(case: Case) -> None:
+    both = "Intro needs both"
+    assert case.wrong(intro_url="http://m") == f"--intro-url is given without LOOM_INTRO_MODEL: {both}"
+    assert case.wrong(intro_model="small") == f"--intro-model is given without LOOM_INTRO_URL: {both}"
+    case.environ |= {"LOOM_INTRO_KEY": KEY, "LOOM_INTRO_MODEL": "qwen 7b"}
+    config = case.load(intro_url="http://m:11434")
+    assert config.intro == Intro("ollama", "http://m:11434", "qwen 7b", Secret(KEY))
+    assert KEY not in repr(config) + repr(attrs.asdict(config))
 
 
 @pytest.mark.spec("config.loop")

@@ -7,20 +7,29 @@ from loom_core.actions import Action
 from loom_core.call import Call
 from loom_core.events import (
     AgentBegan,
+    BusFailed,
     CallBegan,
     CallEnded,
     ClientGone,
     DecisionsMade,
     Event,
+    FileChanged,
+    FileMissing,
+    FileRead,
     HookReported,
+    LinesPublished,
     LookupsAnswered,
     MemoriesRecalled,
     ObservationDue,
+    PositionFound,
+    PositionLoaded,
+    ReadFailed,
     RequestChunkReceived,
     RequestEnded,
     RequestReceived,
     ShutdownRequested,
     TimerFired,
+    TranscriptNamed,
     TurnAbove,
     TurnJoined,
     UpstreamChunkReceived,
@@ -43,6 +52,7 @@ from loom_core.exchange import (
 from loom_core.gathered import Gathered
 from loom_core.lookup import Answers, Memory, Recalled
 from loom_core.outgoing import Taken
+from loom_core.position import Position
 from loom_core.profile import Profile
 from loom_core.rules import Rules, WeaveRules
 from loom_core.telling import Answer, Ended
@@ -98,6 +108,15 @@ def events() -> dict[str, Event]:
         AgentBegan(AT + 14, TurnKey("s", "agent-1")),
         TurnAbove(AT + 15, "a" * 32, "b" * 16),
         HookReported(AT + 16, "Stop", "p", ""),
+        TranscriptNamed(AT + 17, "s"),
+        PositionLoaded(AT + 18, Position()),
+        FileChanged(AT + 19),
+        FileRead(AT + 20, "1", 0, b"{}\n", 3, is_current=True),
+        FileMissing(AT + 21),
+        ReadFailed(AT + 22, "I/O error"),
+        LinesPublished(AT + 23),
+        PositionFound(AT + 24, Position()),
+        BusFailed(AT + 25, "no connection"),
     )
     return {type(event).__name__: event for event in samples}
 

@@ -43,11 +43,13 @@ life = "identity"
 """
 
 
-async def furnished(home: Path, memories: Sequence[str] = NOTES, says: str = SELF) -> Path:
+async def furnished(
+    home: Path, memories: Sequence[str] = NOTES, says: str = SELF, profile: str = TOML
+) -> Path:
     """A home with one profile, and a memory of these texts."""
     folder = home / "profiles" / PROFILE
     folder.mkdir(parents=True)
-    (folder / "profile.toml").write_text(TOML, encoding="utf-8")
+    (folder / "profile.toml").write_text(profile, encoding="utf-8")
     (folder / "self.md").write_text(says, encoding="utf-8")
     memory = Cortex(home)
     for at, text in enumerate(memories):

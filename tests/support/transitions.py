@@ -11,7 +11,7 @@ from loom_core import loom
 from loom_core.actions import Actions, Note
 from loom_core.events import Event
 from loom_core.values import Key
-from tests.support import samples, turn_samples
+from tests.support import samples, transcript_samples, turn_samples
 
 PAGE = Path(__file__).resolve().parents[2] / "specs" / "transitions.md"
 
@@ -19,8 +19,8 @@ HEAD = """\
 # Transitions
 
 Written by `uv run just verify`: `step` was asked with a sample of every state and of every event
-(`tests/support/samples.py`, `tests/support/turn_samples.py`). A word after a name tells variants of one
-class apart. *Stays* is the same class of state, perhaps with more in it. An event that does not fit
+(`tests/support/` samples, turn_samples, transcript_samples). A word after a name tells variants of one class
+apart. *Stays* is the same class of state, perhaps with more in it. An event that does not fit
 changes nothing and is noted.
 """
 
@@ -65,7 +65,13 @@ def current() -> str:
     """The page as the machine of today gives it."""
     exchange = machine("The exchange machine", samples.KEY, samples.states(), samples.events())
     turn = machine("The turn machine", turn_samples.KEY, turn_samples.states(), turn_samples.events())
-    return f"{HEAD}\n{exchange}\n{turn}".rstrip("\n") + "\n"
+    transcript = machine(
+        "The transcript machine",
+        transcript_samples.KEY,
+        transcript_samples.states(),
+        transcript_samples.events(),
+    )
+    return f"{HEAD}\n{exchange}\n{turn}\n{transcript}".rstrip("\n") + "\n"
 
 
 if __name__ == "__main__":

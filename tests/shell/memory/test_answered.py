@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loom_core.lookup import Memory, Provenance, Question
-from loom_shell.memory.answered import MOST_ITEMS, NonsenseError, Told, is_id, one, several, stored
+from loom_shell.memory.answered import MOST_ITEMS, NonsenseError, Several, Told, is_id, one, several, stored
 
 ITEM = {"id": "m-1", "content": "The loom.", "created_at": "2025-03-07T09:00:00Z", "tags": [], "score": 2}
 AT = 1_741_338_000_000_000_000
@@ -66,15 +66,26 @@ def test_a_moment_without_a_zone_is_utc(told: str, at: int) -> None:
 def test_an_odd_memory_is_nonsense_and_left_out_of_a_list(changed: dict[str, object]) -> None:
     with pytest.raises(NonsenseError):
         one(body(**changed))
-    told, odd = several(b'{"memories": [%s, %s]}' % (body(**changed), body()))
-    assert ([it.memory.id for it in told], odd) == (["m-1"], 1)
+    found = several(b'{"memories": [%s, %s]}' % (body(**changed), body()))
+    assert ([it.memory.id for it in found.told], found.odd) == (["m-1"], 1)
 
 
 @pytest.mark.spec("memory.remote-bounds")
 def test_a_list_is_read_bare_or_named_and_no_longer_than_its_bound() -> None:
-    assert len(several(b"[%s]" % body())[0]) == 1
-    assert several(b"{}") == ([], 0)
-    assert len(several(b"[%s]" % b",".join([body()] * (MOST_ITEMS + 5)))[0]) == MOST_ITEMS
+    assert len(several(b"[%s]" % body()).told) == 1
+    assert several(b"{}") == Several()
+    assert len(several(b"[%s]" % b",".join([body()] * (MOST_ITEMS + 5))).told) == MOST_ITEMS
+
+
+@pytest.mark.spec("memory.remote-forgotten", "memory.remote-bounds")
+@pytest.mark.parametrize(
+    ("told", "ids"),
+    [(None, ()), ("4", ()), ({}, ()), ([4, "m-1", True, 2.0, None, "a/b", [], "x" * 65], ("4", "m-1"))],
+)
+def test_what_a_list_says_is_forgotten_is_read_where_it_makes_sense(
+    told: object, ids: tuple[str, ...]
+) -> None:
+    assert several(json.dumps({"memories": [], "forgotten": told}).encode()).forgotten == ids
 
 
 @pytest.mark.spec("memory.remote-bounds")

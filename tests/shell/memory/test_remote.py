@@ -145,6 +145,20 @@ async def test_a_search_asks_as_the_contract_says_and_looks_at_what_comes(
     assert len(kept.asked) == before
 
 
+@pytest.mark.spec("memory.remote-forgotten", "memory.tells-forgotten")
+async def test_of_what_it_leaves_out_it_learns_what_was_forgotten(kept: Kept, memory: RemoteMemory) -> None:
+    question = Question("loom", exclude=("m1", "9", "no id"), deadline=HOUR)
+    assert (await memory.search(question)).forgotten == ()
+    kept.body = b'{"memories": [], "forgotten": [9, "m2", "no id"]}'
+    assert (await memory.search(question)).forgotten == ("9",), "and nothing it did not ask about"
+
+
+@pytest.mark.spec("memory.remote")
+async def test_tags_go_with_what_is_stored(kept: Kept, memory: RemoteMemory) -> None:
+    await memory.put(NewMemory("The loom.", 5, tags=("idea", "sk-ant-abcdef123456")))
+    assert kept.asked[0][3]["tags"] == ["provenance:user", "idea", "[redacted: anthropic key]"]
+
+
 @pytest.mark.spec("memory.remote")
 async def test_the_newest_are_asked_for_in_hours_and_sorted_here(kept: Kept, memory: RemoteMemory) -> None:
     for i, hour in enumerate(("07", "08", "06"), start=1):

@@ -14,8 +14,9 @@ SOUND = "INSERT INTO words (words) VALUES ('integrity-check')"
 
 def made() -> sqlite3.Connection:
     db = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in schema.STEPS[0]:
-        db.execute(statement)
+    for step in schema.STEPS:
+        for statement in step:
+            db.execute(statement)
     return db
 
 

@@ -81,11 +81,11 @@ def test_a_file_that_another_keeps_to_itself_is_waited_for_no_longer_than_allowe
 @pytest.mark.spec("memory.version")
 def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     schema.opened(path, soon()).close()
-    later = (*schema.STEPS, ("ALTER TABLE memory ADD COLUMN tags TEXT NOT NULL DEFAULT ''",))
+    later = (*schema.STEPS, ("ALTER TABLE memory ADD COLUMN extra TEXT NOT NULL DEFAULT ''",))
     monkeypatch.setattr(schema, "STEPS", later)
     db = schema.opened(path, soon())
-    assert db.execute("PRAGMA user_version").fetchone() == (2,)
-    assert db.execute("SELECT tags FROM memory").fetchall() == []
+    assert db.execute("PRAGMA user_version").fetchone() == (len(later),)
+    assert db.execute("SELECT extra FROM memory").fetchall() == []
     db.close()
 
 
@@ -172,3 +172,27 @@ def test_a_file_is_known_by_what_it_is_and_not_by_its_name(tmp_path: Path) -> No
     (tmp_path / "y").touch()
     (tmp_path / "y").replace(path)
     assert schema.identity(path) not in {None, first}
+
+
+@pytest.mark.spec("memory.version", "memory.include-forgotten")
+def test_a_file_of_the_first_version_keeps_what_it_has_and_what_it_forgot(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = "at, provenance, scope, session, text, around, forgotten"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "STEPS", schema.STEPS[:1])
+        db = schema.opened(path, soon())
+        for text, is_forgotten in (("green tea", 0), ("black tea", 1)):
+            put = f"INSERT INTO memory ({fields}) VALUES (1, 'user', '', '', ?, '', ?)"  # noqa: S608 - our own words
+            db.execute(put, (text, is_forgotten))
+        db.close()
+    db = schema.opened(path, soon())
+    assert db.execute("SELECT text, tags FROM memory").fetchall() == [
+        ("green tea", "[]"),
+        ("black tea", "[]"),
+    ]
+    for index, row in (("words", 1), ("gone", 2)):
+        found = db.execute(f"SELECT rowid FROM {index} WHERE {index} MATCH 'tea'")  # noqa: S608 - as above
+        assert found.fetchall() == [(row,)]
+        db.execute(f"INSERT INTO {index} ({index}) VALUES ('integrity-check')")  # noqa: S608 - as above
+    db.close()

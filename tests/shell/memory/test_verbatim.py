@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from loom_core.lookup import Memory
 from loom_shell.memory import NewMemory, TextRefusedError
-from loom_shell.memory.verbatim import MAX_NAME, MAX_TEXT, octets, storable, tokens, valid, within
+from loom_shell.memory.verbatim import MAX_NAME, MAX_TAGS, MAX_TEXT, octets, storable, tokens, valid, within
 
 
 def kept(text: str) -> str:
@@ -31,6 +31,20 @@ def test_a_text_stays_as_it_was_said_but_for_what_is_no_character(said: str, sto
 @pytest.mark.parametrize("hidden", ["sk-ant-abcdef123456", "sk-\x00ant-abc\x1bdef123456"])
 def test_a_secret_is_taken_out_also_behind_control_characters(hidden: str) -> None:
     assert kept(f"the key is {hidden}, keep it") == "the key is [redacted: anthropic key], keep it"
+
+
+@pytest.mark.spec("memory.tags")
+def test_tags_stay_as_they_were_given_but_for_secrets_and_what_is_no_character() -> None:
+    given = ("b", "a", "b", "", "x\x00y", "\ud800", "sk-ant-abcdef123456")
+    stored = storable(NewMemory("x", 1, tags=given)).tags
+    assert stored == ("b", "a", "b", "", "xy", "\ufffd", "[redacted: anthropic key]")
+
+
+@pytest.mark.spec("memory.tags", "memory.refused")
+@pytest.mark.parametrize("tags", [("x",) * (MAX_TAGS + 1), ("x" * (MAX_NAME + 1),)])
+def test_too_many_tags_and_too_long_ones_are_refused(tags: tuple[str, ...]) -> None:
+    with pytest.raises(TextRefusedError, match="at most 32 tags of at most 256 characters"):
+        storable(NewMemory("x", 1, tags=tags))
 
 
 @pytest.mark.spec("memory.refused")
