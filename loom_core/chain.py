@@ -51,7 +51,8 @@ class _Links(Struct, frozen=True):
     """What the first messages come to: `key` and `first`, the chain at their end and after the first.
 
     `opening`: where the first lies; it may hold a summary if it `goes_on`. `spoken`: the last message that
-    is neither the user's nor the system's, -1 for none.
+    is neither the user's nor the system's, -1 for none. `users`: how many are the user's; `shorter`: the
+    chain before the first message's last block.
     """
 
     key: bytes
@@ -62,6 +63,8 @@ class _Links(Struct, frozen=True):
     marker: int = -1
     opening: Range | None = None
     goes_on: bool = False
+    users: int = 0
+    shorter: bytes = b""
 
 
 MEMO: Memo[_Links] = Memo()
@@ -142,8 +145,8 @@ class _Fold:
         self.marker = begun.marker
         self.opening = begun.opening
         self.goes_on = begun.goes_on
-        self.users = 0
-        self.shorter = b""
+        self.users = begun.users
+        self.shorter = begun.shorter
 
     def add(self, ranges: Sequence[Range]) -> None:
         for at in ranges:
@@ -210,4 +213,6 @@ class _Fold:
             marker=self.marker,
             opening=self.opening,
             goes_on=self.goes_on,
+            users=self.users,
+            shorter=self.shorter,
         )

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from loom_core import ledger, rewording
 from loom_core.call import CallKind
-from loom_core.compaction import CONTINUATION, INSTRUCTION, MAX_BEGINNING, SYSTEM, is_continued, texts
+from loom_core.compaction import CONTINUATION, INSTRUCTION, SYSTEM, beginning, is_continued, texts
 from loom_core.headers import first
 from loom_core.ledger import GoingOn
 from loom_core.lookup import Answers, Entry
@@ -106,12 +106,12 @@ def _told(subject: Subject, profile: Profile, *, is_new: bool) -> Compacted | No
         return None
     found = _continued(subject)
     if found is not None and found.is_strange:
-        return Compacted(drift=CONTINUATION, begins=found.begins[:MAX_BEGINNING])
+        return Compacted(drift=CONTINUATION, begins=beginning(found.begins))
     is_told = first(subject.taken.asked.request.headers, COMPACTED) is not None
     if not is_told or (found and found.paragraph):
         return None
     begins = found.begins if found else _opening(subject)
-    return Compacted((BY_COMPACTED,), drift=CONTINUATION, begins=begins[:MAX_BEGINNING])
+    return Compacted((BY_COMPACTED,), drift=CONTINUATION, begins=beginning(begins))
 
 
 def _continued(subject: Subject) -> Continued | None:

@@ -15,10 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from loom_core.reading import Json, as_dict, as_text
+from loom_core.redaction import redacted
 from loom_core.wordings import CONTINUED, INSTRUCTIONS, SUMMARISER, Wording
 
 MAX_BEGINNING = 80
 """Characters of a text that is told of as unknown."""
+LOOKED_AT = 4_096
+"""Characters of it in which secrets are looked for."""
 SYSTEM, INSTRUCTION, CONTINUATION, REQUEST = "system", "instruction", "continuation", "request"
 """Which words of a compaction may drift; of a whole one the hooks may tell, and no request of it be seen."""
 CLASS, HEADER = b"x-claude-code-request-class", b"x-claude-code-compaction"
@@ -82,8 +85,8 @@ def detect(lines: Lines, system: Json, said: str, typed: str) -> Compaction | No
     }
     by = tuple(signal for signal in SIGNALS if found[signal])
     drift = INSTRUCTION if not is_whole or told != b"compaction" else ""
-    beginning = said[:MAX_BEGINNING] if drift else ""
-    return Compaction(by, trigger if trigger in _TRIGGERS else "", drift, beginning) if by else None
+    told_as = beginning(said) if drift else ""
+    return Compaction(by, trigger if trigger in _TRIGGERS else "", drift, told_as) if by else None
 
 
 def _is_whole(wording: Wording, text: str, *, summarises: bool) -> bool:
@@ -93,6 +96,11 @@ def _is_whole(wording: Wording, text: str, *, summarises: bool) -> bool:
 def may_compact(system: bytes, messages: Iterable[bytes]) -> bool:
     """Whether a request may compact, by the bytes of its newest messages: a quick look, few others pass."""
     return _SUMMARISER in system or any(it in message for message in messages for it in _BEGINNINGS)
+
+
+def beginning(text: str) -> str:
+    """How a text begins that is told of, without secrets: they are taken out while they are whole."""
+    return redacted(text[:LOOKED_AT])[:MAX_BEGINNING]
 
 
 def is_continued(text: str) -> bool:

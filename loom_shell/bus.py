@@ -16,15 +16,11 @@ from loom_shell.consumer import Consumer
 from loom_shell.guarded import Command, Guarded, Health, Record
 from loom_shell.redis_url import Redis
 from loom_shell.stream import NAMES, STREAM, BusTroubleError, Entry, Published, asked
+from loom_shell.stream_room import FULL, MOST_ENTRIES, Room
 from loom_shell.trouble import words
 
 __all__ = ["Bus", "BusTroubleError", "Consumer", "Entry", "Published"]
 
-MOST_ENTRIES = 100_000
-MOST_MEMORY = 128 * 1024 * 1024
-"""Bytes the stream may take in the store: a quarter of what the embedded one has."""
-LOOK_BYTES = 8 * 1024 * 1024
-"""After so much was published it is asked what the stream takes."""
 MARK_SECONDS = 30 * 24 * 3600
 DEADLINE = 5.0
 """Seconds of one operation: a batch may be some megabytes, and nobody's request waits for it."""
@@ -56,7 +52,7 @@ class Bus:
         record: Record | None = None,
     ) -> None:
         self._redis = Guarded(place, deadline=deadline, clock=clock, record=record)
-        self._unlooked = 0
+        self._room = Room(self._redis)
 
     async def publish(self, batch: Sequence[Published]) -> None:
         """Publish the lines in their order, in one pipeline. In trouble some of them may be published."""
@@ -66,8 +62,9 @@ class Bus:
             commands.append(("XADD", STREAM, "MAXLEN", "~", str(MOST_ENTRIES), "*", *pairs))
             commands.append(("PUBLISH", *one.message))
         if commands:
+            await self._have_room()
             await asked(self._redis, "publish", commands)
-            await self._published(batch)
+            self._room.take(len(batch), sum(len(one.raw) for one in batch))
 
     async def advance(self, file: str, expected: str, mark: str, batch: Sequence[Published]) -> str:
         """Publish the lines and set the file's mark, all or nothing, if the mark stands as expected.
@@ -79,10 +76,15 @@ class Bus:
         command.append(str(MOST_ENTRIES))
         for one in batch:
             command += (*one.message, *one.values)
+        await self._have_room()
         (stands,) = await asked(self._redis, "publish", [tuple(command)])
         if stands == mark:
-            await self._published(batch)
+            self._room.take(len(batch), sum(len(one.raw) for one in batch))
         return str(stands)
+
+    async def _have_room(self) -> None:
+        if not await self._room.is_there():
+            raise BusTroubleError(FULL)
 
     async def mark(self, file: str) -> str:
         """The mark that stands of the file, or ""."""
@@ -110,22 +112,6 @@ class Bus:
     async def aclose(self) -> None:
         """Close the connections; it raises nothing, and may be called again."""
         await self._redis.aclose()
-
-    async def _published(self, batch: Sequence[Published]) -> None:
-        self._unlooked += sum(len(one.raw) for one in batch)
-        if self._unlooked >= LOOK_BYTES:
-            self._unlooked = 0
-            await self._redis.attempt("trim", self._trim)
-
-    async def _trim(self) -> list[str]:
-        """Lines are small or large: their number alone bounds no memory."""
-        asks: list[Command] = [("MEMORY", "USAGE", STREAM, "SAMPLES", "20"), ("XLEN", STREAM)]
-        memory, length = await self._redis.ask(asks)
-        # Where the user of the store may not ask for memory, its length is all that bounds it.
-        if isinstance(memory, int) and isinstance(length, int) and memory > MOST_MEMORY:
-            keep = length * MOST_MEMORY // memory
-            await self._redis.ask([("XTRIM", STREAM, "MAXLEN", "~", str(keep))])
-        return []
 
 
 def _key(file: str) -> str:

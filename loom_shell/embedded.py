@@ -103,8 +103,8 @@ class Embedded:
                     return await self._started(lock, until)
             finally:
                 os.close(lock)
-            path = self._noted_socket()
-            if path and await _asked(path, b"PING"):
+            path = self._noted_socket() or self._socket()
+            if await _asked(path, b"PING"):
                 return path
             if time.monotonic() > until:
                 raise _refusal(f"the server of {named(self._folder)} runs, but does not answer: end it")
@@ -112,18 +112,18 @@ class Embedded:
 
     async def _started(self, lock: int, until: float) -> Path:
         path = self._socket()
-        # Written down, for a process with another temporary folder would look elsewhere.
-        write_private(self._folder / "socket", os.fsencode(path))
+        # For those with another temporary folder; with ours, for in a copy of it this is another's server.
+        write_private(self._folder / "socket", os.fsencode(self._folder) + b"\0" + os.fsencode(path))
         process = self._launched(lock, path)
         try:
             await self._answering(process, path, until)
+            # Whoever ends it, it is our child, and must not stay behind as a zombie.
+            threading.Thread(target=process.wait, name="loom-valkey", daemon=True).start()
         except BaseException:
             # The gate is ours: nobody else can have joined it.
             process.kill()
             process.wait()
             raise
-        # Whoever ends it, it is our child, and must not stay behind as a zombie.
-        threading.Thread(target=process.wait, name="loom-valkey", daemon=True).start()
         return path
 
     async def _answering(self, process: subprocess.Popen[bytes], path: Path, until: float) -> None:
@@ -164,10 +164,10 @@ class Embedded:
         return process
 
     async def _ended(self) -> str:
-        path = self._noted_socket()
+        path = self._noted_socket() or self._socket()
         lock = _opened(self._folder / "server")
         try:
-            if path is None or _taken(lock):
+            if _taken(lock):
                 return ""
             command, said = b"SHUTDOWN SAVE", b""
             until = time.monotonic() + END_SECONDS
@@ -187,7 +187,8 @@ class Embedded:
 
     def _noted_socket(self) -> Path | None:
         with suppress(OSError):
-            if found := (self._folder / "socket").read_bytes():
+            folder, _, found = (self._folder / "socket").read_bytes().partition(b"\0")
+            if found and folder == os.fsencode(self._folder):
                 return Path(os.fsdecode(found))
         return None
 

@@ -6,7 +6,8 @@ notices: an entry that two have taken is stored once all the same, but costs twi
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,18 @@ from loom_shell.memory import Cortex, MemoryTroubleError
 from loom_shell.memory.schema import FILE_NAME as MEMORIES
 from loom_shell.scribe import FILE_NAME as TRANSCRIPTS
 from loom_shell.scribe import Database, Scribe, group
+from loom_shell.stream import BusTroubleError
 from loom_shell.transcripts import Transcripts
 from loom_shell.watch import Places
 
 CLAIM_SECONDS = 5.0
 """How often a process that does not read along looks whether the one that did has gone."""
+AGAIN_SECONDS = 5.0
+STORING_SECONDS = 2.0
+"""What the Scribe gets at the end for what was published last."""
 CLAIMED = Path("readers")
+VALKEY = "valkey"
+"""The folder of the home's own store, once it was used."""
 
 
 class Readers:
@@ -65,8 +72,9 @@ class Readers:
         if not self._config.watches:
             return
         self._transcripts.start()
-        if (self._config.home / TRANSCRIPTS).exists():
-            # What was published when it last ended may not be stored yet.
+        places = [self._config.home / name for name in (TRANSCRIPTS, VALKEY)]
+        if self._config.redis or any(place.exists() for place in places):
+            # What was published when it last ended, or by others, may not be stored yet.
             self._transcripts.open()
         self._tasks = (asyncio.get_running_loop().create_task(self._read_along()),)
 
@@ -74,15 +82,18 @@ class Readers:
         """What each of them does, for people and programs; it waits for the memory's file alone."""
         stored = self._scribe.status() if self._scribe else None
         noticed = self._intro.figures if self._intro else None
+        waits = {"state": "not begun, or another process's"} if self._tasks else None
         return {
             "transcripts": _plain(self._transcripts.status()) if self._config.watches else None,
-            "scribe": _plain(stored) if stored else None,
-            "intro": _plain(noticed) if noticed else None,
+            "scribe": _plain(stored) if stored else waits if self._config.scribe_serves else None,
+            "intro": _plain(noticed) if noticed else waits if self._config.intro else None,
             "memories": await self._remembered(),
         }
 
     async def aclose(self) -> None:
         """Publish and store what was read, and let go of everything."""
+        await self._transcripts.leave()
+        await self._until_stored()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -97,20 +108,36 @@ class Readers:
         await self._transcripts.opened.wait()
         await self._claimed()
         config, machine = self._config, os.uname().nodename
-        loops: list[Coroutine[Any, Any, None]] = []
+        loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         if config.scribe_serves:
             kept = config.scribe or config.home / TRANSCRIPTS
             self._consumer = Consumer(
                 self._transcripts.place, group(kept, machine if config.redis else ""), machine
             )
             self._scribe = Scribe(self._consumer, Database(kept), self._log.note)
-            loops.append(self._scribe.run())
+            loops["scribe"] = self._scribe.run
         if config.intro is not None:
             self._intro = intro(config.intro, self._transcripts.place, f"intro-{machine}", self._note)
-            loops.append(self._intro.run())
+            loops["intro"] = self._intro.run
         async with asyncio.TaskGroup() as both:
-            for loop in loops:
-                both.create_task(loop)
+            for name, loop in loops.items():
+                both.create_task(self._for_good(name, loop))
+
+    async def _for_good(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Neither ends with the other, nor by a fault of its own."""
+        while True:
+            try:
+                await loop()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told and tried again
+                self._note(f"the {name} had to begin anew ({type(error).__name__})")
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _until_stored(self) -> None:
+        """What was published last is stored, as far as that goes soon; the rest waits for the next start."""
+        with suppress(TimeoutError, BusTroubleError):
+            async with asyncio.timeout(STORING_SECONDS):
+                while self._consumer and await self._consumer.lag():  # noqa: ASYNC110 - the store tells nobody
+                    await asyncio.sleep(0.02)
 
     async def _claimed(self) -> None:
         """Wait until no other process of this home reads along."""

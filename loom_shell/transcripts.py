@@ -47,7 +47,7 @@ class Transcripts:
         self._closing = asyncio.Event()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._trouble = ""
-        self._is_ill = False
+        self._is_ill = self._is_left = False
         self._verified_at = time.monotonic()
 
     def start(self) -> None:
@@ -66,13 +66,19 @@ class Transcripts:
     def status(self) -> Watching:
         return self._watcher.status()
 
+    async def leave(self) -> None:
+        """Publish what was read, and follow nothing any more; the store stays."""
+        self._is_left = True
+        await self._watcher.aclose()
+
     async def aclose(self) -> None:
-        """Publish what was read, and let go of everything; the last process of a home ends its store."""
+        """Let go of everything; the last process of a home ends its store."""
         self._closing.set()
         self._wanted.set()
-        await self._watcher.aclose()
+        if not self._is_left:
+            await self.leave()
         # A start that is under way comes to its end, or its server would be nobody's.
-        if self._tasks:
+        if self._tasks and self._embedded:
             await asyncio.wait(self._tasks, timeout=START_SECONDS)
         for task in self._tasks:
             task.cancel()
@@ -111,10 +117,9 @@ class Transcripts:
             return
         try:
             await self._embedded.start()
-        except (EmbeddedError, OSError) as error:
-            text = (
-                str(error) if isinstance(error, EmbeddedError) else "no embedded store: its place is unusable"
-            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            is_told = isinstance(error, EmbeddedError)
+            text = str(error) if is_told else f"no embedded store: its start failed ({type(error).__name__})"
             if self._trouble != text:
                 self._note(f"{text}; until then no transcript is published")
             self._trouble = text

@@ -80,7 +80,7 @@ PARTS = {
     "memories": {"memories": "kept", "forgotten": "forgotten"},
 }
 """Of each part, which figures are shown and what they count."""
-STATED = frozenset({"store", "transcripts"})
+STATED = frozenset({"store", "transcripts", "scribe", "intro"})
 
 
 def _figure(told: Figures, name: str) -> str:

@@ -102,6 +102,10 @@ class Scribe:
                 await self._look()
                 if batch := await self._next():
                     await self._keep(batch)
+        except Exception:
+            # What was taken and not stored comes first, should it run again.
+            self._stream.again()
+            raise
         finally:
             with CancelScope(shield=True):
                 await run_sync(self._database.close)

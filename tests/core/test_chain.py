@@ -267,3 +267,19 @@ def test_garbage_never_raises(request_body: bytes) -> None:
 @pytest.mark.spec("weave.garbage")
 def test_what_is_no_request_is_no_conversation(odd: bytes) -> None:
     assert chain.read(odd, SCOPE) is None
+
+
+@pytest.mark.spec("weave.memo", "compact.prefix")
+def test_where_a_compaction_begins_is_the_same_with_and_without_what_is_known() -> None:
+    turns = [prompt("a"), *[it for n in range(20) for it in (answer(f"{n}"), prompt(f"p{n}"))]]
+    asking = [*turns, prompt("sum up")]
+    for messages in ([prompt("a"), prompt("sum up")], [prompt("a", "sum up")], asking):
+        request = body(messages)
+        chain.MEMO.clear()
+        cold = chain.read(request, SCOPE, instructs=True)
+        read(body(turns))
+        read(body(asking))
+        warm = chain.read(request, SCOPE, instructs=True)
+        assert cold == warm
+        assert cold
+        assert cold.beginning == read(body([prompt("a")])).beginning

@@ -201,3 +201,12 @@ def test_the_texts_of_a_content_are_those_of_its_blocks() -> None:
     assert list(texts("a")) == ["a"]
     assert list(texts([text("a"), None, {"text": 5}])) == ["a", "", ""]
     assert list(texts(None)) == list(texts({"text": "a"})) == []
+
+
+@pytest.mark.spec("compact.drift-told")
+def test_what_is_told_of_unknown_words_holds_no_secret() -> None:
+    key = "sk-ant-api03-" + "A" * 60
+    found = detect({b"x-claude-code-request-class": b"compaction"}, None, f"use {key} and go on", "")
+    assert found
+    assert found.begins.startswith("use ")
+    assert "AAAA" not in found.begins

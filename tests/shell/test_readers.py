@@ -14,7 +14,10 @@ from loom_shell.config import Config, load
 from loom_shell.driver import Driver
 from loom_shell.log import Log
 from loom_shell.readers import Readers
-from loom_shell.scribe import FILE_NAME, Database
+from loom_shell.redis_url import redis
+from loom_shell.scribe import FILE_NAME, Database, Scribe
+from tests.support.bus import bus, line
+from tests.support.store import valkey
 from tests.support.wire import until
 from tests.support.writer import SESSION
 
@@ -86,7 +89,7 @@ async def test_what_is_written_is_stored_with_no_set_up(tmp_path: Path, transcri
     config = configured(tmp_path)
     write(transcript, "one", "two")
     async with reading(config) as one:
-        assert (await one.status())["scribe"] is None, "nobody has named a session"
+        assert "state" in (await one.status())["scribe"], "nobody has named a session"
         one.watch(WatchFile(SESSION, str(transcript)))
         await until(lambda: said(config) == ["one", "two"])
         await until(lambda: one._scribe and one._scribe.status().stored == 2)
@@ -121,6 +124,39 @@ async def test_without_the_scribe_lines_wait_for_one_that_comes(tmp_path: Path, 
     async with reading(config) as one:
         one.watch(WatchFile(SESSION, str(transcript)))
         await until(lambda: said(config) == ["one"])
+
+
+@pytest.mark.spec("readers.defaults")
+async def test_what_others_publish_on_a_shared_store_is_stored(tmp_path: Path) -> None:
+    with valkey() as server:
+        url = f"redis://127.0.0.1:{server.port}"
+        config = configured(tmp_path, LOOM_REDIS_URL=url)
+        async with bus(redis(url)) as other, reading(config):
+            raw = json.dumps({"type": "user", "message": {"role": "user", "content": "hello"}}).encode()
+            await other.publish([line(1, raw, SESSION)])
+            await until(lambda: said(config) == ["hello"])
+
+
+@pytest.mark.spec("readers.one-of-home")
+async def test_a_fault_of_one_ends_neither_it_nor_the_other(
+    tmp_path: Path, transcript: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.05)
+    faults = [RuntimeError("a fault of ours")]
+    whole = Scribe.run
+
+    async def run(one: Scribe) -> None:
+        if faults:
+            raise faults.pop()
+        await whole(one)
+
+    monkeypatch.setattr(Scribe, "run", run)
+    config = configured(tmp_path)
+    write(transcript, "one")
+    async with reading(config) as one:
+        one.watch(WatchFile(SESSION, str(transcript)))
+        await until(lambda: said(config) == ["one"])
+    assert not faults
 
 
 @pytest.mark.spec("readers.one-of-home")

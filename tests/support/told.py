@@ -61,7 +61,8 @@ async def furnished(
 @asynccontextmanager
 async def weaving(sim: Simulator, home: Path, url: str, **flags: str) -> AsyncIterator[RunningLoom]:
     """A Loom of this home on this Redis."""
-    async with loom(sim.origin, home=str(home), redis_url=url, **flags) as running:
+    given = {"transcripts_watch": "false", **flags}
+    async with loom(sim.origin, home=str(home), redis_url=url, **given) as running:
         yield running
         await running.idle()
         assert running.faults == []
