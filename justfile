@@ -47,6 +47,10 @@ bench-cache *args:
 bench-memory *args:
     python -m benchmarks.memory "$@"
 
+# the recorded sessions of tests/recordings, made anew
+recordings:
+    python -m tests.support.recordings
+
 # the real Claude Code through the Loom to the simulator (needs npm)
 e2e *args:
     python -m tests.e2e "$@"
@@ -54,3 +58,7 @@ e2e *args:
 # a turn that a hook began into a real Phoenix, and read back from there (needs uv)
 e2e-phoenix:
     python -m tests.e2e_phoenix
+
+# what `loom inspect` writes, tried in a real Chromium (needs chromium): --shots FOLDER keeps pictures
+inspect-page *args:
+    python -m tests.inspect_page "$@"

@@ -6,6 +6,7 @@ even looked for where its rarest character is not in the text.
 """
 
 import re
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -134,6 +135,20 @@ def redacted(text: str) -> str:
         if not found.isdisjoint(pattern.marks):
             text = pattern.expression.sub(rf"\1[redacted: {pattern.name}]", text)
     return text
+
+
+def replaced(text: str, by: Callable[[str], str]) -> str:
+    """The text with something else in the place of each secret, which `by` makes of it."""
+    found = _marks_in(text)
+    for pattern in PATTERNS if found else ():
+        if not found.isdisjoint(pattern.marks):
+            text = pattern.expression.sub(lambda it: it[1] + by(it[0][len(it[1]) :]), text)
+    return text
+
+
+def is_marked(text: str) -> bool:
+    """Whether a secret may begin in it."""
+    return bool(_marks_in(text))
 
 
 def _marks_in(text: str) -> set[str]:

@@ -30,6 +30,7 @@ from loom_shell.own import hooks_page, own_pages, status_page
 from loom_shell.readers import Readers
 from loom_shell.recent import RecentTurns, turns_page
 from loom_shell.relay import Others, Receive, Relay, Scope, Send
+from loom_shell.replay.journal import journal_of
 from loom_shell.target import target_of
 from loom_shell.telemetry import Telemetry
 from loom_shell.transport import Transport
@@ -112,6 +113,7 @@ class Loom:
         self._last = LastWoven()
         self._weaver = Weaver(config, log, self._telemetry.record)
         self._rules = config.rules
+        self._journal = journal_of(config, log)
         self._driver = Driver(
             log,
             self._export,
@@ -119,6 +121,7 @@ class Loom:
             self._weaver.remember,
             self._last.keep,
             self._watch,
+            self._journal,
         )
         self._readers = Readers(config, self._driver, log, self._telemetry.record)
         self._upstream = Upstream(
@@ -259,6 +262,8 @@ class Loom:
         await self._readers.aclose()
         await self._weaver.aclose()
         await asyncio.to_thread(self._telemetry.close, FLUSH_SECONDS)
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.close, FLUSH_SECONDS)
         self._log.close(1.0)
 
 

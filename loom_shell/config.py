@@ -44,6 +44,15 @@ class Intro:
 
 
 @frozen
+class Journal:
+    """Where what happens is recorded, and how much of it is kept."""
+
+    folder: Path
+    max_bytes: int
+    max_days: float
+
+
+@frozen
 class Config:
     """Everything a user can decide. `file` is the TOML file that was read; `warnings` are lines."""
 
@@ -73,6 +82,7 @@ class Config:
     transcript_polls: bool
     scribe: Postgres | None
     scribe_serves: bool
+    journal: Journal | None
 
 
 def load(flags: Flags, environ: Variables | None = None) -> Config:
@@ -114,6 +124,7 @@ def load(flags: Flags, environ: Variables | None = None) -> Config:
         transcript_polls=found["transcripts.polling"].value,
         scribe=found["scribe.url"].value,
         scribe_serves=found["scribe.serve"].value,
+        journal=_journal(found),
     )
 
 
@@ -163,6 +174,13 @@ def _intro(found: Found) -> Intro | None:
     if not url.where:
         return None
     return Intro(found["intro.kind"].value, url.value, model.value, Secret(key.value) if key.where else None)
+
+
+def _journal(found: Found) -> Journal | None:
+    folder = found["journal.dir"]
+    if not folder.where:
+        return None
+    return Journal(folder.value, found["journal.max_bytes"].value, found["journal.max_days"].value)
 
 
 def _roots(found: Found, environ: Variables) -> Roots:

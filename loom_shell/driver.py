@@ -1,4 +1,4 @@
-"""The only caller of `step` and the only clock: events in, actions out, state kept in between."""
+"""The only clock of events, and who calls `step` as they come: actions out, state kept in between."""
 
 import asyncio
 import time
@@ -27,6 +27,9 @@ from loom_shell.log import Log
 
 Perform = Callable[[Action], None]
 Labels = tuple[tuple[str, str], ...]
+Happened = Event | Tell | None
+"""What a journal is told of a machine: an event from outside; what an exchange had waiting to tell is told
+now; None: a machine of a transcript begins anew."""
 
 _SECOND = 1e9
 
@@ -42,6 +45,7 @@ class Driver:
 
     `export` takes finished spans, `record` values of metrics, `remember` what a ledger is to be told,
     `keep` requests that were woven and `watch` sessions whose transcript was named; none may block or raise.
+    `journal` is told of all that comes from outside, before it is looked at; it may not either.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - one for each kind of order
@@ -52,6 +56,7 @@ class Driver:
         remember: Callable[[Remember], None] | None = None,
         keep: Callable[[Keep], None] | None = None,
         watch: Callable[[WatchFile], None] | None = None,
+        journal: Callable[[Key, Happened], None] | None = None,
     ) -> None:
         self._log = log
         self._export = export or (lambda _: None)
@@ -59,6 +64,7 @@ class Driver:
         self._remember = remember or (lambda _: None)
         self._keep = keep or (lambda _: None)
         self._watch = watch or (lambda _: None)
+        self._journal = journal
         self._machines: dict[Key, _Machine] = {}
 
     @staticmethod
@@ -68,10 +74,18 @@ class Driver:
 
     def begin(self, key: Key, perform: Perform) -> None:
         """Start a machine; `perform` takes each of its actions, in order, and must not block."""
+        if self._journal is not None and isinstance(key, TranscriptKey):
+            self._journal(key, None)
         self._machines[key] = _Machine(begin(key), perform)
 
     def dispatch(self, key: Key, event: Event) -> None:
-        """Hand one event to the machine `key` names; to one that is gone it means nothing.
+        """Hand an event from outside to the machine `key` names; to one that is gone it means nothing."""
+        if self._journal is not None and key in self._machines:
+            self._journal(key, event)
+        self._told(key, event)
+
+    def _told(self, key: Key, event: Event) -> None:
+        """An event from outside, or from another machine.
 
         A turn's machine begins with the first call, or subagent, that it is told of.
         """
@@ -89,7 +103,10 @@ class Driver:
         """Perform an action that concerns no socket."""
         match action:
             case Tell():
-                self.dispatch(action.key, action.event)
+                if self._journal is not None and isinstance(key, ExchangeKey):
+                    # When an exchange tells depends on its client, which takes the bytes before.
+                    self._journal(key, action)
+                self._told(action.key, action.event)
             case LogExchange() if isinstance(key, ExchangeKey):
                 self._log.exchange(key.id, action)
             case ExportSpan(span=span):

@@ -231,5 +231,10 @@ SETTINGS: tuple[Setting, ...] = (
         flag=None,
         secret=True,
     ),
+    Setting(
+        "journal.dir", None, path, "the path of a folder", "journal", "Record what happens, without secrets"
+    ),
+    _setting("journal.max_bytes", "1GB", size, "1 or more, such as 1GB", "All files of the journal together"),
+    _setting("journal.max_days", "30", number(0.01, 3650), "0.01..=3650", "Days that the journal keeps"),
     _setting("log", "auto", one_of("auto", "json", "text"), "auto, json or text", "Form of the log lines"),
 )

@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Coroutine
 from importlib.util import find_spec
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,7 +24,9 @@ NO_SDK = (
 )
 
 
-def demo() -> None:
+def demo(
+    journal: Annotated[Path | None, typer.Option(help="Record it in this folder, for `loom replay`.")] = None,
+) -> None:
     """Show a small conversation through the Loom: no key, no network, done in seconds."""
     began = time.monotonic()
     if not all(map(find_spec, NEEDED)):
@@ -40,7 +43,8 @@ def demo() -> None:
 
     pace = PACE if console.is_terminal else 0.0
     try:
-        asyncio.run(_until_told(show(Screen(console), pace, SECONDS - (time.monotonic() - began))))
+        left = SECONDS - (time.monotonic() - began)
+        asyncio.run(_until_told(show(Screen(console), pace, left, journal and journal.absolute())))
     except DemoFailed as failed:
         _fail(f"{failed}")
     except (asyncio.CancelledError, KeyboardInterrupt):

@@ -16,6 +16,7 @@ COMMANDS = (
     "search",
     "show",
     "demo",
+    "replay",
     "simulate",
     "token",
     "profile",
@@ -24,6 +25,7 @@ COMMANDS = (
     "scribe",
     "intro",
     "weave",
+    "inspect",
 )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,11 +25,14 @@ END_SECONDS = 2.5
 """Kept back from the deadline for ending what was started."""
 
 
-async def show(screen: Screen, pace: float, seconds: float) -> None:
-    """All of it, `pace` seconds between two frames, within `seconds`. Raises `DemoFailed`."""
+async def show(screen: Screen, pace: float, seconds: float, journal: Path | None = None) -> None:
+    """All of it, `pace` seconds between two frames, within `seconds`. Raises `DemoFailed`.
+
+    `journal`: the folder in which the Loom records it.
+    """
     try:
         async with asyncio.timeout(max(0.0, seconds - END_SECONDS)):
-            async with stage(pace) as playing:
+            async with stage(pace, journal) as playing:
                 await _play(screen, playing)
     except TimeoutError:
         raise DemoFailed("it was not done in time; is this machine very busy?") from None

@@ -77,7 +77,7 @@ def watchable(pace: float) -> Scenario:
 
 
 @asynccontextmanager
-async def stage(pace: float) -> AsyncIterator[Stage]:
+async def stage(pace: float, journal: Path | None = None) -> AsyncIterator[Stage]:
     """Everything on free loopback ports, and gone with the block. Raises `DemoFailed`."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="loom-demo-"))
@@ -85,7 +85,7 @@ async def stage(pace: float) -> AsyncIterator[Stage]:
         troubles = await stack.enter_async_context(furnished(home))
         behind = await stack.enter_async_context(Simulator(watchable(pace)))
         twin = await stack.enter_async_context(Simulator(watchable(0.0)))
-        process = await stack.enter_async_context(_serving(behind.origin, home))
+        process = await stack.enter_async_context(_serving(behind.origin, home, journal))
         playing = Stage(behind, twin, await _address(process), troubles)
         reading = asyncio.get_running_loop().create_task(_read_log(process, playing))
         stack.callback(reading.cancel)
@@ -93,7 +93,7 @@ async def stage(pace: float) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def _serving(upstream: str, home: Path) -> AsyncIterator[Process]:
+async def _serving(upstream: str, home: Path, journal: Path | None) -> AsyncIterator[Process]:
     flags = [
         "--host",
         "127.0.0.1",
@@ -109,6 +109,7 @@ async def _serving(upstream: str, home: Path) -> AsyncIterator[Process]:
         str(home),
         "--redis-deadline-seconds",
         STORE_SECONDS,
+        *(["--journal", str(journal)] if journal else []),
     ]
     folder = str(home.parent)
     own = {"HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": folder}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loom_core.redaction import MAX_VALUE, PATTERNS, VERSION, exported, redacted
+from loom_core.redaction import MAX_VALUE, PATTERNS, VERSION, exported, is_marked, redacted, replaced
 
 KEY_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" * 3
 SECRETS = {
@@ -142,3 +142,11 @@ def test_no_cut_lets_a_part_of_a_secret_out(secret: str) -> None:
         assert not re.search(tail, exported(" " * start + secret + " " * 500, 1_000))
     for start in range(1_000 + 8_192 - len(secret) - 5, 1_000 + 8_195):
         assert not re.search(tail, exported(" " * start + secret + " " * 50_000, 1_000))
+
+
+def test_what_stands_for_a_secret_can_be_made_of_it() -> None:
+    text = "my sk-ant-api03-AAAAbbbb, DB_PASSWORD=hunter2x"
+    assert replaced(text, lambda secret: f"<{len(secret)}>") == "my <21>, DB_PASSWORD=<8>"
+    assert replaced("tea", lambda _: "x") == "tea"
+    assert is_marked(text)
+    assert not is_marked("tea")

@@ -1,8 +1,9 @@
 """The world is touched in few places: the environment in one file, clock and `step` in another.
 
-The log, the metrics and the scribe have clocks of their own: the stamp of a line, a figure or a row is no
-event, and neither is what "two days ago" means. The hook is a program of its own, which imports nothing of
-the rest.
+The log, the metrics, the scribe and the files of the journal have clocks of their own: the stamp of a line, a
+figure, a row or a file is no event, and neither is what "two days ago" means. The hook is a program of its
+own, which imports nothing of the rest. A replay runs the core over a recording, and a journal over what it is
+to hold.
 """
 
 from collections.abc import Callable
@@ -27,10 +28,15 @@ Find = Callable[[str], tuple[int, ...]]
                 "loom_shell/hook.py",
                 "loom_shell/cli/search.py",
                 "loom_shell/scribe/consuming.py",
+                "loom_shell/replay/writing.py",
             },
             ("loom_core", "loom_shell"),
         ),
-        (reach.step, {"loom_shell/driver.py"}, ("loom_shell",)),  # in the core, loom.py routes to machines
+        (
+            reach.step,  # in the core, loom.py routes to machines
+            {"loom_shell/driver.py", "loom_shell/replay/running.py", "loom_shell/replay/shadow.py"},
+            ("loom_shell",),
+        ),
     ],
     ids=["environment", "wall clock", "step"],
 )

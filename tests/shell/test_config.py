@@ -7,7 +7,17 @@ import msgspec
 import pytest
 
 from loom_core.rules import SECOND, Content, Retry, Rules, Tracing
-from loom_shell.config import Config, ConfigError, Cortex, Intro, Origin, is_loopback, load, tokens_file
+from loom_shell.config import (
+    Config,
+    ConfigError,
+    Cortex,
+    Intro,
+    Journal,
+    Origin,
+    is_loopback,
+    load,
+    tokens_file,
+)
 from loom_shell.endpoints import Endpoint, TelemetrySettings
 from loom_shell.gateway import ClientToken, Gateway, write_tokens
 from loom_shell.redis_url import Redis
@@ -82,6 +92,7 @@ def test_what_nobody_decided_is_the_default(case: Case) -> None:
         transcript_polls=False,
         scribe=None,
         scribe_serves=True,
+        journal=None,
     )
     assert case.load().rules == Rules(tracing=Tracing(tells=True))
 
@@ -126,6 +137,10 @@ def test_a_file_decides_everything(case: Case) -> None:
         [scribe]
         url = "postgresql://me:pw@db.example/said"
         serve = false
+        [journal]
+        dir = "happened"
+        max_bytes = "5MB"
+        max_days = 2
         [weave]
         headers = false
         [trace]
@@ -177,6 +192,7 @@ def test_a_file_decides_everything(case: Case) -> None:
         transcript_polls=True,
         scribe=postgres("postgresql://me:pw@db.example/said"),
         scribe_serves=False,
+        journal=Journal(case.home / "happened", 5_000_000, 2.0),
     )
 
 

@@ -47,7 +47,7 @@ from loom_core.exchange import AwaitingHead, Finished, Idle, Streaming
 from loom_core.rules import Rules
 from loom_core.trace import SpanRecord
 from loom_core.turn import CallingModel, ProcessingResponse, ShuttingDown
-from loom_core.values import Admission, ExchangeKey, Figure, Key, Request
+from loom_core.values import Admission, ExchangeKey, Figure, Key, Request, TranscriptKey
 from loom_core.woven import WovenIn
 from loom_shell.driver import Driver, Labels
 from loom_shell.log import Log
@@ -415,3 +415,19 @@ def test_what_is_to_be_kept_goes_to_who_keeps_it(tmp_path: Path) -> None:
         Driver(log).do(ONE, order)
         Driver(log, keep=kept.append).do(ONE, order)
     assert kept == [order]
+
+
+@pytest.mark.spec("journal.outside")
+def test_a_journal_is_told_of_what_comes_from_outside_and_when_an_exchange_tells(tmp_path: Path) -> None:
+    told: list[tuple[Key, object]] = []
+    with logging_to(tmp_path / "log") as log:
+        driver = Driver(log, journal=lambda key, what: told.append((key, what)))
+        transcript = TranscriptKey("/t/x.jsonl")
+        driver.begin(ONE, lambda _: None)
+        driver.begin(transcript, lambda _: None)
+        driver.dispatch(ONE, ASKED)
+        driver.dispatch(OTHER, ASKED)
+        news = Tell(ONE, ObservationDue(2))
+        driver.do(ONE, news)
+        driver.do(MAIN, Tell(ONE, ObservationDue(3)))
+    assert told == [(transcript, None), (ONE, ASKED), (ONE, news)]

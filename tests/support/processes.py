@@ -29,6 +29,8 @@ from loom_core.values import ExchangeKey
 from loom_shell.kept import Kept
 
 KEY = ExchangeKey("x-1")
+BEGUN: list["Passage"] | None = None
+"""Where a test puts a list, in which it finds all passages that begin."""
 AILMENTS = ("", "away", "deaf", "full")
 """It answers; it does not; it writes and its answers are lost; it reads and refuses to write."""
 
@@ -126,8 +128,12 @@ class Passage:
     decided: list[tuple[str, Entry, str]] = field(factory=list)
     """(scope, entry, what stands) of each that was decided, in order."""
     done: list[Action] = field(factory=list)
+    heard: list[Event | Tell] = field(factory=list)
+    """What came from outside, and when what it told was delivered."""
 
     def __attrs_post_init__(self) -> None:
+        if BEGUN is not None:
+            BEGUN.append(self)
         self.state = loom.begin(KEY)
         self._happens(self.request)
         self._happens(RequestChunkReceived(self.at, self.body))
@@ -164,13 +170,16 @@ class Passage:
         assert isinstance(self.state, Finished)
 
     def _happens(self, event: Event) -> None:
-        self.asks, waiting = None, [event]
+        self.asks = None
+        waiting: list[Event | Tell] = [event]
         while waiting:
-            self.state, actions = loom.step(KEY, self.state, waiting.pop(0))
+            self.heard.append(waiting[0])
+            one = waiting.pop(0)
+            self.state, actions = loom.step(KEY, self.state, one.event if isinstance(one, Tell) else one)
             for action in actions:
                 self._ordered(action)
                 if isinstance(action, Tell):
-                    waiting.append(action.event)
+                    waiting.append(action)
 
     def _ordered(self, action: Action) -> None:
         self.done.append(action)

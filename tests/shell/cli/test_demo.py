@@ -67,6 +67,18 @@ def test_it_ends_well_within_its_time_in_plain_lines_whatever_the_environment(fo
     assert left_in(folder) == []
 
 
+@pytest.mark.spec("replay.demo")
+def test_what_it_journals_is_replayed_without_a_difference(tmp_path: Path, folder: Path) -> None:
+    journal = str(tmp_path / "journal")
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run(
+        [*DEMO, "--journal", journal], capture_output=True, env=environment, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    replayed = CliRunner().invoke(command_line(["replay"]), ["replay", "--check", journal])
+    assert replayed.exit_code == 0, replayed.output
+
+
 @pytest.mark.spec("demo.leaves-nothing")
 @pytest.mark.spec("demo.failure")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

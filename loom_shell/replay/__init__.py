@@ -1,0 +1,1 @@
+"""The journal of what happened, and its replay through the core."""

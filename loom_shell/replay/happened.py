@@ -1,0 +1,33 @@
+"""One thing that happened, on its way from the driver to a line of a journal."""
+
+from attrs import define
+
+from loom_core.actions import Tell
+from loom_core.events import Event, FileRead, RequestChunkReceived, UpstreamChunkReceived
+from loom_core.values import Key
+
+CHUNKS = (UpstreamChunkReceived, RequestChunkReceived, FileRead)
+"""Events that bring bytes."""
+
+
+@define(eq=False)
+class Happened:
+    """`what`: an event from outside, a `Tell` that is delivered now, or None: a machine begins anew.
+
+    `clean`: the bytes of a chunk, or of a request's whole body with its first event, without their secrets;
+    None until they are known. `is_held`: so long it waits.
+    """
+
+    key: Key
+    what: Event | Tell | None
+    put_at: float = 0.0
+    is_held: bool = False
+    clean: bytes | None = None
+    is_changed: bool = False
+    """Whether its body is another than the one that was, by the secrets that went."""
+    following: "Happened | None" = None
+    """Of a position, the read that shows whether it is the file's."""
+
+    @property
+    def size(self) -> int:
+        return len(self.what.data) if isinstance(self.what, CHUNKS) else 0

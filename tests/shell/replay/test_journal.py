@@ -1,0 +1,218 @@
+import gzip
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from loom_core.actions import Note, SendChunk, SendUpstream
+from loom_core.events import FileRead, PositionLoaded, TranscriptNamed, UpstreamChunkReceived
+from loom_core.position import Position, digest
+from loom_core.values import ExchangeKey
+from loom_shell.config import ConfigError, load
+from loom_shell.log import Log
+from loom_shell.replay import journal as module
+from loom_shell.replay.checking import Check, parts
+from loom_shell.replay.happened import CHUNKS
+from loom_shell.replay.journal import Journal, journal_of
+from loom_shell.replay.reading import recorded
+from loom_shell.replay.running import stepped
+from tests.support.conversations import answer, prompt
+from tests.support.journalled import Live
+from tests.support.journals import journal, ordered, written
+from tests.support.recordings import asked, tool_loop
+from tests.support.weaving import MAIN, WHOSE
+
+API_KEY = "sk-ant-api03-AAAAbbbbCCCCddddEEEE"
+OWN = "a-credential-of-no-known-form"
+TOKEN = "ghp_abcdefghijklmnop1234"
+SECRETS = (API_KEY, OWN, TOKEN)
+
+
+def secretive(live: Live) -> None:
+    """Secrets everywhere: headers, body, metadata, an answer in odd pieces, a refusal."""
+    lines = (*WHOSE, MAIN, (b"Authorization", b"Bearer " + OWN.encode()), (b"x-api-key", API_KEY.encode()))
+    messages = [prompt(f"My key is {API_KEY}, and {TOKEN}.", BLOCK % TOKEN)]
+    for _ in range(2):
+        key = live.asks(asked(*messages), lines, cut=13)
+        frames = b"".join(live.frames(key)).replace(b"warp", TOKEN.encode())
+        stream = frames + b": %b %b\n\n" % (API_KEY.encode(), OWN.encode())
+        live.heads(key, headers=((b"content-type", b"text/event-stream"), (b"set-cookie", OWN.encode())))
+        live.says(key, *(stream[at : at + 11] for at in range(0, len(stream), 11)))
+        live.ends(key)
+        messages += [answer(f"It is {TOKEN}."), prompt("And now?")]
+    live.stops()
+
+
+CANARY = "LOOM_METADATA_UlVCQkVSRFVDSw"
+BLOCK = f'UserPromptSubmit hook additional context: {CANARY} {{"canary":"{CANARY}","prompt":"%s"}} {CANARY}'
+
+
+@pytest.mark.spec("journal.secrets", "journal.names")
+def test_no_secret_is_found_in_a_journal_and_it_replays(tmp_path: Path) -> None:
+    with journal(tmp_path / "j") as book:
+        live = Live(book)
+        secretive(live)
+    # Neither in one place nor put together again.
+    events = [record.event for record in recorded(tmp_path / "j")]
+    bodies = [b"".join(it.data for it in events if isinstance(it, kind)) for kind in CHUNKS]
+    found = b"".join((written(tmp_path / "j"), *bodies))
+    assert b"My key is [redacted" in found
+    for secret in SECRETS:
+        for size in range(12, len(secret) + 1):
+            assert secret[-size:].encode() not in found
+    check = Check()
+    assert [it for part in parts(recorded(tmp_path / "j")) if (it := check.differs(part))] == []
+    kinds = {key: [type(it) for it in did] for key, did in live.did.items() if isinstance(key, ExchangeKey)}
+    replayed = ordered(stepped(recorded(tmp_path / "j")))
+    assert {key: [type(it) for it in replayed[key]] for key in kinds} == kinds
+
+
+@pytest.mark.spec("journal.names")
+def test_what_was_decided_is_woven_again_though_its_names_had_a_secret_in_them(tmp_path: Path) -> None:
+    with journal(tmp_path / "j") as book:
+        live = Live(book)
+        secretive(live)
+    did = ordered(stepped(recorded(tmp_path / "j")))
+    ups = [it.body for it in did[ExchangeKey("x-2")] if isinstance(it, SendUpstream)]
+    lives = [it.body for it in live.did[ExchangeKey("x-2")] if isinstance(it, SendUpstream)]
+    assert [len(it or b"") for it in ups] == [len(it or b"") for it in lives]
+    assert b"I am Ann." in (ups[0] or b"")
+
+
+@pytest.mark.spec("journal.encoded")
+def test_a_compressed_answer_is_kept_unless_it_holds_a_secret(tmp_path: Path) -> None:
+    plain, secret = gzip.compress(b"tea" * 50), gzip.compress(f"tea {API_KEY}".encode())
+    with journal(tmp_path / "j") as book:
+        live = Live(book)
+        for body in (plain, secret):
+            key = live.asks(asked(prompt("Tea?")), (*WHOSE, MAIN))
+            live.heads(key, headers=((b"content-encoding", b"gzip"),))
+            live.says(key, body[:20], body[20:])
+            live.ends(key)
+    did = ordered(stepped(recorded(tmp_path / "j")))
+    sent = [b"".join(it.data for it in did[key] if isinstance(it, SendChunk)) for key in did]
+    assert [it for it in sent if it] == [plain, b"\0" * len(secret)]
+
+
+@pytest.mark.spec("journal.secrets")
+def test_a_transcript_goes_on_where_it_was_though_there_was_a_secret_before(tmp_path: Path) -> None:
+    lines = b'{"uuid":"u-1","message":"%b"}\n{"uuid":"u-2"}\n' % API_KEY.encode()
+    first = lines.index(b"\n") + 1
+    position = Position(first, "1", digest(lines[:first]), first)
+    with journal(tmp_path / "j") as book:
+        live = Live(book)
+        key = live.follows("/t/x.jsonl")
+        live.dispatch(key, TranscriptNamed(live.at(), "s"))
+        live.dispatch(key, PositionLoaded(live.at(), position))
+        live.dispatch(key, FileRead(live.at(), "1", 0, lines, len(lines), is_current=True))
+    assert API_KEY.encode() not in written(tmp_path / "j")
+    did = ordered(stepped(recorded(tmp_path / "j")))[key]
+    assert [type(it) for it in did] == [type(it) for it in live.did[key]]
+    assert [line.line_id for line in did[-1].lines] == ["u-2"]  # type: ignore[union-attr]
+
+
+@pytest.mark.spec("journal.private")
+def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    with journal(tmp_path / "new" / "j") as book:
+        tool_loop(Live(book))
+    assert stat.S_IMODE((tmp_path / "new" / "j").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new" / "j").iterdir()} == {0o600}
+
+
+@pytest.mark.spec("journal.private")
+def test_a_folder_that_others_may_look_into_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    config = load({"journal": str(tmp_path)}, {"HOME": str(tmp_path)})
+    with pytest.raises(ConfigError, match="chmod 700 it, or give --journal a folder that is not there yet"):
+        journal_of(config, Log(2))
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    config = load({"journal": str(tmp_path / "file" / "j")}, {"HOME": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"not a directory.*give --journal another folder"):
+        journal_of(config, Log(2))
+
+
+def test_without_the_setting_there_is_no_journal(tmp_path: Path) -> None:
+    assert journal_of(load({}, {"HOME": str(tmp_path)}), Log(2)) is None
+
+
+@pytest.mark.spec("journal.never-waits", "replay.lost")
+def test_what_finds_no_room_is_lost_and_a_line_says_of_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.3)
+    monkeypatch.setattr(module, "MOST", 8)
+    notes: list[str] = []
+    book = Journal(tmp_path / "j", notes.append)
+    live = Live(book)
+    for _ in range(20):
+        live.asks(asked(prompt("Tea?")), (*WHOSE, MAIN))
+    book.close(30)
+    (note,) = notes
+    assert "the journal lost events of 8 exchanges" in note
+    lines = [
+        json.loads(line)
+        for path in (tmp_path / "j").glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    assert "" in next(line["lost"] for line in lines if "lost" in line)
+    assert list(recorded(tmp_path / "j"))
+
+
+@pytest.mark.spec("journal.never-waits")
+def test_chunks_beyond_the_room_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.3)
+    monkeypatch.setattr(module, "MOST_BYTES", 100)
+    notes: list[str] = []
+    book = Journal(tmp_path / "j", notes.append)
+    for _ in range(5):
+        book(ExchangeKey("x-1"), UpstreamChunkReceived(1, b"x" * 60))
+    book.close(30)
+    assert len(notes) == 1
+    assert len(list(recorded(tmp_path / "j"))) == 1
+
+
+@pytest.mark.spec("journal.disk")
+def test_a_disk_that_takes_nothing_ends_the_journal_with_one_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, os.strerror(28))
+
+    notes: list[str] = []
+    book = Journal(tmp_path / "j", notes.append)
+    monkeypatch.setattr("loom_shell.replay.writing.os.write", full)
+    live = Live(book)
+    tool_loop(live)
+    book.close(30)
+    (note,) = notes
+    assert "no space left on device" in note
+    assert "nothing more is recorded until the Loom is restarted" in note
+
+
+def test_a_journal_that_is_not_done_in_time_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, notes = threading.Event(), list[str]()
+    book = Journal(tmp_path / "j", notes.append)
+    monkeypatch.setattr(book, "_look", lambda _: goes_on.wait(10))
+    book.close(0.1)
+    assert notes == ["the journal was not written to its end within 0.1 seconds: its last events are lost"]
+    goes_on.set()
+    book.close(10)
+
+
+def test_a_fault_of_its_own_ends_the_journal_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    book = Journal(tmp_path / "j", notes.append)
+    monkeypatch.setattr(book, "_write", lambda _: 1 / 0)
+    live = Live(book)
+    tool_loop(live)
+    book.close(30)
+    assert "ZeroDivisionError" in notes[0]
+    assert not any(isinstance(it, Note) for did in live.did.values() for it in did)

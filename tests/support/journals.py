@@ -1,0 +1,51 @@
+"""Journals written by the real thing, and read back."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loom_core.actions import Action, Tell
+from loom_core.values import ExchangeKey, Key
+from loom_shell.replay.blobs import Contents
+from loom_shell.replay.journal import Journal
+from loom_shell.replay.running import Stepped
+from loom_shell.replay.writing import Bounds
+
+
+@contextmanager
+def journal(folder: Path, bounds: Bounds | None = None) -> Iterator[Journal]:
+    """Open, and written to its end with the block; it had nothing to note."""
+    notes: list[str] = []
+    opened = Journal(folder, notes.append, bounds)
+    try:
+        yield opened
+    finally:
+        opened.close(30)
+    assert notes == []
+
+
+def ordered(steps: Iterable[Stepped]) -> dict[Key, list[Action]]:
+    """What each machine ordered, in the order in which it was performed: what is told first comes first."""
+    found: dict[Key, list[Action]] = {}
+    rest = deque(steps)
+
+    def perform(step: Stepped) -> None:
+        for action in step.actions:
+            found.setdefault(step.key, []).append(action)
+            is_told = isinstance(action, Tell) and not isinstance(step.key, ExchangeKey)
+            if is_told and rest and rest[0].event is getattr(action, "event", None):
+                perform(rest.popleft())
+
+    while rest:
+        perform(rest.popleft())
+    return found
+
+
+def written(folder: Path) -> bytes:
+    """All that lies in a folder, blobs unpacked."""
+    parts = [path.read_bytes() for path in sorted(folder.iterdir())]
+    for path in sorted(folder.glob("*.blobs")):
+        contents = Contents(path)
+        parts += [contents.get(name.hex()) for name in contents._places]
+    return b"\n".join(parts)
