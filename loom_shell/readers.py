@@ -5,11 +5,12 @@ notices: an entry that two have taken is stored once all the same, but costs twi
 """
 
 import asyncio
+import importlib
 import os
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.types import ASGIApp
@@ -25,11 +26,12 @@ from loom_shell.intro import Intro, intro
 from loom_shell.log import Log
 from loom_shell.memory import Cortex, MemoryTroubleError
 from loom_shell.memory.schema import FILE_NAME as MEMORIES
-from loom_shell.scribe import FILE_NAME as TRANSCRIPTS
-from loom_shell.scribe import Database, Scribe, group
 from loom_shell.stream import BusTroubleError
 from loom_shell.transcripts import Transcripts
 from loom_shell.watch import Places
+
+if TYPE_CHECKING:
+    from loom_shell.scribe import Scribe
 
 CLAIM_SECONDS = 5.0
 """How often a process that does not read along looks whether the one that did has gone."""
@@ -72,8 +74,7 @@ class Readers:
         if not self._config.watches:
             return
         self._transcripts.start()
-        places = [self._config.home / name for name in (TRANSCRIPTS, VALKEY)]
-        if self._config.redis or any(place.exists() for place in places):
+        if self._config.redis or (self._config.home / VALKEY).exists():
             # What was published when it last ended, or by others, may not be stored yet.
             self._transcripts.open()
         self._tasks = (asyncio.get_running_loop().create_task(self._read_along()),)
@@ -110,11 +111,12 @@ class Readers:
         config, machine = self._config, os.uname().nodename
         loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         if config.scribe_serves:
-            kept = config.scribe or config.home / TRANSCRIPTS
-            self._consumer = Consumer(
-                self._transcripts.place, group(kept, machine if config.redis else ""), machine
-            )
-            self._scribe = Scribe(self._consumer, Database(kept), self._log.note)
+            # Imported by who stores, and in a thread: SQLAlchemy takes some tenths of a second, and 17 MB.
+            scribe = await asyncio.to_thread(importlib.import_module, "loom_shell.scribe")
+            kept = config.scribe or config.home / scribe.FILE_NAME
+            name = scribe.group(kept, machine if config.redis else "")
+            self._consumer = Consumer(self._transcripts.place, name, machine)
+            self._scribe = scribe.Scribe(self._consumer, scribe.Database(kept), self._log.note)
             loops["scribe"] = self._scribe.run
         if config.intro is not None:
             self._intro = intro(config.intro, self._transcripts.place, f"intro-{machine}", self._note)
