@@ -83,10 +83,13 @@ def detect(lines: Lines, system: Json, said: str, typed: str) -> Compaction | No
         INSTRUCTS: is_whole,
         PARTLY: bool(begins) and not is_whole and told == b"compaction",
     }
-    by = tuple(signal for signal in SIGNALS if found[signal])
-    drift = INSTRUCTION if not is_whole or told != b"compaction" else ""
-    told_as = beginning(said) if drift else ""
-    return Compaction(by, trigger if trigger in _TRIGGERS else "", drift, told_as) if by else None
+    by = tuple([signal for signal in SIGNALS if found[signal]])
+    if not by:
+        return None
+    kind = trigger if trigger in _TRIGGERS else ""
+    if is_whole and told == b"compaction":
+        return Compaction(by, kind)
+    return Compaction(by, kind, INSTRUCTION, beginning(said))
 
 
 def _is_whole(wording: Wording, text: str, *, summarises: bool) -> bool:

