@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from attrs import define
+from attrs import define, field
 
 from loom_core.actions import (
     Action,
@@ -35,9 +35,19 @@ _SECOND = 1e9
 
 
 @define
+class _Timer:
+    """It wakes the loop at `wakes`, and is due then or later (nanoseconds since the epoch)."""
+
+    handle: asyncio.TimerHandle
+    wakes: int
+    due: int
+
+
+@define
 class _Machine:
     state: State
     perform: Perform
+    timers: dict[str, _Timer] = field(factory=dict)
 
 
 class Driver:
@@ -76,6 +86,7 @@ class Driver:
         """Start a machine; `perform` takes each of its actions, in order, and must not block."""
         if self._journal is not None and isinstance(key, TranscriptKey):
             self._journal(key, None)
+        self.end(key)
         self._machines[key] = _Machine(begin(key), perform)
 
     def dispatch(self, key: Key, event: Event) -> None:
@@ -123,7 +134,7 @@ class Driver:
             case Note():
                 self._note(key, action)
             case SetTimer():
-                self.wake(key, action)
+                self._set(key, action)
             case Retire():
                 self.end(key)
 
@@ -132,9 +143,36 @@ class Driver:
 
         The loop's clock is coarser than ours: what fires a little early still says the time it was due.
         """
-        delay = max(0.0, (timer.at - self.now()) / _SECOND)
-        later = asyncio.get_running_loop().call_later
-        return later(delay, lambda: self.dispatch(key, TimerFired(max(timer.at, self.now()), timer.timer)))
+        return self._at(
+            timer.at, lambda: self.dispatch(key, TimerFired(max(timer.at, self.now()), timer.timer))
+        )
+
+    def _at(self, due: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+        delay = max(0.0, (due - self.now()) / _SECOND)
+        return asyncio.get_running_loop().call_later(delay, call)
+
+    def _set(self, key: Key, order: SetTimer) -> None:
+        """A machine has one timer of a name: set again, it is due when that says.
+
+        Most are put off again and again, so that only what was put off until then is looked at when it wakes.
+        """
+        if (machine := self._machines.get(key)) is None:
+            return
+        timer = machine.timers.get(order.timer)
+        if timer is not None and timer.wakes <= order.at:
+            timer.due = order.at
+            return
+        if timer is not None:
+            timer.handle.cancel()
+        handle = self._at(order.at, lambda: self._woken(key, machine, order.timer))
+        machine.timers[order.timer] = _Timer(handle, order.at, order.at)
+
+    def _woken(self, key: Key, machine: _Machine, name: str) -> None:
+        timer = machine.timers.pop(name)
+        if timer.due > timer.wakes:
+            self._set(key, SetTimer(name, timer.due))
+        else:
+            self.dispatch(key, TimerFired(max(timer.due, self.now()), name))
 
     def _note(self, key: Key, note: Note) -> None:
         match key:
@@ -152,7 +190,10 @@ class Driver:
             self._record("loom.transitions.invalid", 1, labels)
 
     def end(self, key: Key) -> None:
-        self._machines.pop(key, None)
+        """The machine is gone, and its timers with it."""
+        if (machine := self._machines.pop(key, None)) is not None:
+            for timer in machine.timers.values():
+                timer.handle.cancel()
 
     def end_turns(self) -> None:
         """The process ends: every open turn is exported as abandoned."""

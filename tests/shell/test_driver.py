@@ -326,6 +326,58 @@ def test_a_timer_of_the_past_fires_at_once_and_one_of_a_machine_that_is_gone_mea
     assert (tmp_path / "log").read_bytes() == b""
 
 
+class Hearing(Driver):
+    """Hears what its timers bring, and tells no machine."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self.heard: list[TimerFired] = []
+
+    def dispatch(self, key: Key, event: Event) -> None:
+        if isinstance(event, TimerFired):
+            self.heard.append(event)
+        else:
+            super().dispatch(key, event)
+
+
+@pytest.mark.spec("tracing.one-timer")
+@pytest.mark.parametrize("orders", [(10, 20, 60), (60, 10, 20), (60, 20, 10), (30, 60, 20)])
+def test_a_timer_that_is_set_again_brings_one_event_when_the_last_order_says(
+    tmp_path: Path, orders: tuple[int, ...]
+) -> None:
+    async def story() -> None:
+        with logging_to(tmp_path / "log") as log:
+            driver = Hearing(log)
+            driver.begin(MAIN, lambda _: None)
+            now = driver.now()
+            dues = [now + order * 1_000_000 for order in orders]
+            for due in dues:
+                driver.do(MAIN, SetTimer("turn-end", due))
+            driver.do(MAIN, SetTimer("another", now + 100_000_000))
+            await until(lambda: any(it.timer == "another" for it in driver.heard))
+            assert [it.timer for it in driver.heard] == ["turn-end", "another"]
+            assert driver.heard[0].at >= dues[-1]
+
+    asyncio.run(story())
+
+
+@pytest.mark.spec("tracing.timers")
+def test_the_timers_of_a_machine_end_with_it_and_mean_nothing_to_the_next_of_its_name(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        with logging_to(tmp_path / "log") as log:
+            driver = Hearing(log)
+            driver.do(MAIN, SetTimer("nobody's", 1))
+            for name, due in (("first", 1), ("second", driver.now() + 20_000_000)):
+                driver.begin(MAIN, lambda _: None)
+                driver.do(MAIN, SetTimer(name, due))
+            await until(lambda: bool(driver.heard))
+            assert [it.timer for it in driver.heard] == ["second"]
+
+    asyncio.run(story())
+
+
 @pytest.mark.spec("tracing.routes")
 def test_spans_and_values_go_where_they_are_taken(tmp_path: Path) -> None:
     told = Told(tmp_path / "log")
