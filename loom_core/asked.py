@@ -23,9 +23,14 @@ class Behind(Struct, frozen=True, gc=False):
 
     def moved(self, edits: Iterable[Edit]) -> "Behind":
         """Where they lie in the body with these edits, none of which takes one of them or adds one."""
-        before = sum([len(it.new) + it.start - it.end for it in edits if it.end < self.start])
-        within = sum([len(it.new) + it.start - it.end for it in edits if self.start <= it.start < self.end])
-        return Behind(self.start + before, self.end + before + within, self.count)
+        start, end = self.start, self.end
+        before = within = 0
+        for it in edits:
+            if start <= it.start < end:
+                within += len(it.new) + it.start - it.end
+            elif it.end < start:
+                before += len(it.new) + it.start - it.end
+        return Behind(start + before, end + before + within, self.count)
 
 
 class Asked(Struct, frozen=True):

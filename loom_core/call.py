@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace as evolve
 
 from loom_core.asked import Behind
 from loom_core.compaction import CLASS, HEADER, Compaction, detect
@@ -39,6 +40,7 @@ class Call(Struct, frozen=True):
     """One call. Texts are "" where unknown; `messages` counts the conversation's messages.
 
     `names` are all the names its turn may go by: prompt id, trace id, hash of the last real prompt.
+    `system_hash`: of the system prompt that goes up, "" for none.
     `compaction`: what says that it compacts, if anything does.
     """
 
@@ -107,6 +109,14 @@ def read(
         offers=asked.offers,
         compaction=compaction,
     )
+
+
+def as_shown(call: Call, identity: str) -> Call:
+    """A call whose system prompt ends with this identity: told apart from the same one with another."""
+    if not identity:
+        return call
+    told = f"{call.system_hash} {identity}".encode("utf-8", "surrogatepass")
+    return evolve(call, system_hash=_hash(told))
 
 
 def turn_key(call: Call, exchange: ExchangeKey) -> TurnKey:

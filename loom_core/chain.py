@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from loom_core import link, system, wire
+from loom_core.ledger import anchor_field
 from loom_core.link import Link
 from loom_core.prefix import Memo, staying
 from loom_core.system import System
@@ -59,6 +60,7 @@ class _Links(Struct, frozen=True):
     messages: int = 0
     first: bytes = b""
     anchors: tuple[Anchor, ...] = ()
+    names: tuple[str, ...] = ()
     spoken: int = -1
     marker: int = -1
     opening: Range | None = None
@@ -74,10 +76,10 @@ class Conversation(Struct, frozen=True):
     """What a body of `size` bytes comes to.
 
     `beginning` is the key of its first message, which lies at `opening`; `root` is the key that its identity
-    is pinned under, which depends on the model too. `newest` is the last anchor, if nobody has answered it.
-    `last_marker` is the byte of the client's last cache marker in the messages, -1 for none; of one written
-    in escapes the first of its message. A marker on the request as a whole stands for one on its last block:
-    there it is their end.
+    is pinned under, which depends on the model too. `names` are the ledger's fields of the anchors. `newest`
+    is the last anchor, if nobody has answered it. `last_marker` is the byte of the client's last cache marker
+    in the messages, -1 for none; of one written in escapes the first of its message. A marker on the request
+    as a whole stands for one on its last block: there it is their end.
     """
 
     size: int
@@ -85,6 +87,7 @@ class Conversation(Struct, frozen=True):
     root: str
     system: System
     anchors: tuple[Anchor, ...] = ()
+    names: tuple[str, ...] = ()
     newest: Anchor | None = None
     last_marker: int = -1
     opening: Range | None = None
@@ -116,6 +119,7 @@ def read(body: bytes, scope: str, *, instructs: bool = False) -> Conversation | 
         root=_hash(beginning, b"root\0", model).hex(),
         system=system.read(body, top),
         anchors=tuple(fold.anchors),
+        names=tuple(fold.names),
         newest=fold.newest,
         last_marker=top["messages"].end if automatic else fold.marker,
         opening=fold.opening,
@@ -141,6 +145,7 @@ class _Fold:
         self.key = begun.key
         self.first = begun.first
         self.anchors = list(begun.anchors)
+        self.names = list(begun.names)
         self.spoken = begun.spoken
         self.marker = begun.marker
         self.opening = begun.opening
@@ -201,7 +206,9 @@ class _Fold:
             ]
             last = content.start + len(self.shape[content.start : content.end - 1].rstrip(_WHITE))
             found += [Anchor(key, number, last)] if said.asks else []
-        self.anchors += found[: MOST_ANCHORS - len(self.anchors)]
+        found = found[: MOST_ANCHORS - len(self.anchors)]
+        self.anchors += found
+        self.names += [anchor_field(it.key) for it in found]
 
     def links(self) -> _Links:
         return _Links(
@@ -209,6 +216,7 @@ class _Fold:
             messages=self.messages,
             first=self.first,
             anchors=tuple(self.anchors),
+            names=tuple(self.names),
             spoken=self.spoken,
             marker=self.marker,
             opening=self.opening,

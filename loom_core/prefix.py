@@ -84,11 +84,11 @@ class Memo(Generic[T]):
     def resume(self, key: str, body: bytes) -> Skimmed[T] | None:
         """The same, but None of a request that does not go on from anything known."""
         known: Beginning[T] | None = None
-        for kept in self._kept.get(key, ()):
+        for kept in self._kept.get(key, ()):  # The longest first.
+            if known and known.end >= kept.end:
+                break
             if (found := kept.within(body)) and (known is None or found.end > known.end):
                 known = found
-            if known is kept:
-                break
         skimmed = _resumed(known, body) if known else None
         if skimmed and known and known.before and len(skimmed.ranges) < NEWEST:
             # It went back: its newest messages are looked at as those of any other request are.

@@ -1,11 +1,13 @@
 """What stands for a request once its ledger has answered, and the request with that woven in."""
 
+from functools import lru_cache
+
 from msgspec import Struct
 from msgspec.structs import replace as evolve
 
 from loom_core import compacting, compose, ledger, weave
 from loom_core.actions import Keep, Remember
-from loom_core.call import CallKind
+from loom_core.call import CallKind, as_shown
 from loom_core.ledger import Decision, Pin
 from loom_core.lookup import Answers
 from loom_core.outgoing import Taken
@@ -19,6 +21,8 @@ from loom_core.wrapper import tokens
 
 PRECISE = 60 * SECOND
 """A use is written down again after so long: a write for each call would cost more than its weaving."""
+_CONVERSATIONS = 64
+"""Whose decisions are kept as they were read."""
 UNKNOWN = "the ledger cannot be read"
 STRANGE = "the system prompt does not hold the profile's placeholder"
 
@@ -42,10 +46,34 @@ def pin_of(subject: Subject, answers: Answers) -> Pin | None:
     return ledger.decode_pin(answers.fields.get(ledger.identity_field(subject.conversation.root), ""))
 
 
+class Decided(Struct, frozen=True):
+    """What was decided at the anchors, in order: None where nothing was, or nobody can read it.
+
+    `texts`, "" for none, come to so many `tokens`; `count` of them are woven in.
+    """
+
+    all: tuple[Decision | None, ...] = ()
+    texts: tuple[str, ...] = ()
+    tokens: int = 0
+    count: int = 0
+
+
+@lru_cache(_CONVERSATIONS)
+def _decided(fields: tuple[str | None, ...]) -> Decided:
+    """The calls of a tool loop replay the same decisions: they are read for the first of them."""
+    found = tuple([ledger.decode(text) if text else None for text in fields])
+    texts = tuple([decision.text if decision else "" for decision in found])
+    return Decided(found, texts, sum(map(tokens, texts)), sum(map(bool, texts)))
+
+
+def decided(subject: Subject, answers: Answers) -> Decided:
+    """What stands at each anchor."""
+    return _decided(tuple(map(answers.fields.get, subject.names)))
+
+
 def decisions(subject: Subject, answers: Answers) -> tuple[Decision | None, ...]:
-    """What was decided at each anchor, in order; None where nothing was, or nobody can read it."""
-    found = map(answers.fields.get, subject.names)
-    return tuple([ledger.decode(text) if text else None for text in found])
+    """The same, one by one."""
+    return decided(subject, answers).all
 
 
 def used_at(subject: Subject, answers: Answers) -> int:
@@ -84,18 +112,12 @@ def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
     reworded = compacting.reworded(subject, profile, answers, standing.new)
     # A summariser has a system prompt of its own, which no identity stands after.
     identity = pin.text if pin and is_same else ""
-    found = decisions(subject, standing.answers) if pin else ()
-    decided = tuple(
-        [
-            (anchor, decision.text)
-            for anchor, decision in zip(subject.conversation.anchors, found, strict=False)
-            if decision and decision.text
-        ]
-    )
-    woven = Woven(identity, decided, _ephemeral(subject, standing) if deciding else "")
+    found = decided(subject, standing.answers) if pin else Decided()
+    at_anchors = tuple(zip(subject.conversation.anchors, found.texts, strict=False))
+    woven = Woven(identity, at_anchors, _ephemeral(subject, standing) if deciding else "")
     edits = (*weave.edits(taken.body or b"", subject.conversation, woven), *reworded.edits)
-    new = (found[-1] or Decision()) if found and subject.newest in standing.new else None
-    told = _with_figures(_told(subject, standing, at), woven, new)
+    new = (found.all[-1] or Decision()) if found.all and subject.newest in standing.new else None
+    told = _with_figures(_told(subject, standing, at), woven, found, new)
     if reworded.parts or reworded.told:
         told = evolve(told, reworded=reworded.parts, compaction=reworded.told)
     body = apply(taken.body or b"", edits)
@@ -103,11 +125,12 @@ def going_up(subject: Subject, standing: Standing, at: int) -> Taken:
     return evolve(
         taken,
         body=body,
+        call=as_shown(subject.call, identity),
         woven=told,
         is_edited=taken.is_edited or bool(edits),
         behind=taken.behind.moved(edits) if taken.behind else None,
         owed=_owed(subject, standing, at) if deciding else None,
-        kept=Keep(_shown_as(subject), told, body, edits, found, woven.ephemeral) if is_kept else None,
+        kept=Keep(_shown_as(subject), told, body, edits, found.all, woven.ephemeral) if is_kept else None,
     )
 
 
@@ -117,14 +140,14 @@ def _ephemeral(subject: Subject, standing: Standing) -> str:
     return compose.ephemeral(standing.profile, standing.answers) if fits else ""
 
 
-def _with_figures(told: WovenIn, woven: Woven, new: Decision | None) -> WovenIn:
+def _with_figures(told: WovenIn, woven: Woven, found: Decided, new: Decision | None) -> WovenIn:
     """The counts of what is woven in; `decided` and `memories` of a decision made just now."""
     return evolve(
         told,
         identity=tokens(woven.identity),
-        sticky=sum(tokens(text) for _, text in woven.decided),
+        sticky=found.tokens,
         ephemeral=tokens(woven.ephemeral),
-        replayed=len(woven.decided) - bool(new and new.text),
+        replayed=found.count - bool(new and new.text),
         memories=len(new.ids) if new else 0,
         decided=("woven" if new.text else "empty") if new else "",
     )

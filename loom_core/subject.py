@@ -20,17 +20,18 @@ CLIENT = b"claude-cli/"
 
 
 class Subject(Struct, frozen=True):
-    """A request that is being woven: what it says of itself, its conversation, and where its ledger is.
-
-    `names` are the ledger's fields of the conversation's anchors, in their order.
-    """
+    """A request that is being woven: what it says of itself, its conversation, and where its ledger is."""
 
     taken: Taken
     call: Call
     conversation: Conversation
     scope: str
-    names: tuple[str, ...]
     began_at: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ledger's fields of the conversation's anchors, in their order."""
+        return self.conversation.names
 
     @property
     def newest(self) -> str:

@@ -25,7 +25,7 @@ _OPENS = b'[{"type":"text","text":'
 
 
 class Woven(Struct, frozen=True):
-    """What is woven into one request, "" for nothing: the texts of decisions by anchor."""
+    """What is woven into one request, "" for nothing: at anchors what was decided there."""
 
     identity: str = ""
     decided: tuple[tuple[Anchor, str], ...] = ()
@@ -41,21 +41,28 @@ def edits(body: bytes, conversation: Conversation, woven: Woven) -> tuple[Edit, 
         return ()
     added: dict[int, tuple[Anchor, bytes]] = {}
     for anchor, text in woven.decided:
-        if anchor.place not in added and (block := _block(text)):
-            added[anchor.place] = (anchor, b"," + block)
+        if text and anchor.place not in added and (block := _further(text)):
+            added[anchor.place] = (anchor, block)
     newest = conversation.newest
-    if newest and conversation.last_marker < newest.place and (block := _block(woven.ephemeral)):
+    if newest and conversation.last_marker < newest.place and (block := _further(woven.ephemeral)):
         _, before = added.get(newest.place, (newest, b""))
-        added[newest.place] = (newest, before + b"," + block)
+        added[newest.place] = (newest, before + block)
     found: list[Edit] = []
-    for anchor, blocks in added.values():
+    for place, (anchor, blocks) in added.items():
         if anchor.opens < 0:
-            found.append(Edit(anchor.place, anchor.place, blocks))
+            found.append(Edit(place, place, blocks))
         else:
-            found += _listed(anchor.opens, anchor.place, blocks)
+            found += _listed(anchor.opens, place, blocks)
     if identity := _block(woven.identity):
         found += _into(conversation.system, identity)
     return tuple(found)
+
+
+@recurring
+def _further(text: str) -> bytes:
+    """A text block as one more of a list."""
+    block = _block(text)
+    return b"," + block if block else b""
 
 
 @recurring

@@ -92,15 +92,14 @@ def weave(taken: Taken, at: int) -> Following:
     if conversation is None:
         return taken
     scope = scope_of(call) if call.session else conversation.root
-    names = tuple([ledger.anchor_field(anchor.key) for anchor in conversation.anchors])
-    subject = Subject(taken, call, conversation, scope, names, at)
+    subject = Subject(taken, call, conversation, scope, at)
     asked = _likely(subject, profile)
     fields = (
         ledger.SOURCE_FIELD,
         ledger.identity_field(conversation.root),
         ledger.used_field(conversation.root),
         *compacting.fields(subject),
-        *names,
+        *conversation.names,
     )
     return LookingUp(subject, profile, asked), LookUp(_reading(subject, profile, asked, fields))
 

@@ -11,10 +11,12 @@ before the bracket: such an object reads as None, and nothing is edited in it.
 
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
 
+_PLACE = attrgetter("start", "end")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _OPENS = {kind: re.compile(rb"[ \t\r\n]*" + re.escape(kind) + rb"[ \t\r\n]*") for kind in (b"{", b"[")}
 _CLOSES = {kind: re.compile(rb"[ \t\r\n]*" + re.escape(kind) + rb"[ \t\r\n]*\Z") for kind in (b"}", b"]")}
@@ -72,7 +74,7 @@ def apply(body: bytes, edits: Sequence[Edit]) -> bytes:
         return body
     parts: list[bytes] = []
     done = 0
-    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+    for edit in sorted(edits, key=_PLACE):
         parts += (body[done : edit.start], edit.new)
         done = edit.end
     parts.append(body[done:])

@@ -59,8 +59,11 @@ class Kept:
         one = self._scopes.get(scope)
         if one is None or one.owed or one.unsaved or one.read_at < since:
             return None
-        found = self.known(scope, names)
-        return found if len(found) == len(names) else None
+        values = self._used(scope).values
+        try:
+            return dict(zip(names, map(values.__getitem__, names), strict=True))
+        except KeyError:
+            return None
 
     def owed(self, scope: str) -> dict[str, str]:
         """What the store has yet to get of this scope."""

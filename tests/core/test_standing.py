@@ -26,8 +26,7 @@ def subject(told: bytes | None = None, of: RequestReceived | None = None) -> Sub
     said = read(path_of(came.asked.request), came.asked.request.headers, came.body or b"", None)
     found = chain.read(came.body or b"", scope_of(said))
     assert found is not None
-    names = tuple(ledger.anchor_field(anchor.key) for anchor in found.anchors)
-    return Subject(came, said, found, scope_of(said), names, AT)
+    return Subject(came, said, found, scope_of(said), AT)
 
 
 def held(found: Conversation, *decided: Decision | None, system: str | None = None) -> Answers:
@@ -64,6 +63,25 @@ def test_what_stands_is_woven_and_told_in_tokens() -> None:
     assert (told.woven.anchors, told.woven.replayed, told.woven.decided) == (2, 1, "")
     assert (told.woven.began_at, told.woven.ended_at) == (AT, AT + 9 * MS)
     assert told.woven.ephemeral > 0
+
+
+@pytest.mark.spec("spans.identity")
+def test_a_system_prompt_is_another_one_with_another_identity() -> None:
+    one = subject()
+    field = ledger.identity_field(one.conversation.root)
+
+    def shown(identity: str) -> str:
+        answers = held(one.conversation)
+        pin = pin_of(one, answers)
+        assert pin is not None
+        fields = {**answers.fields, field: ledger.encode(evolve(pin, text=identity))}
+        call = up(one, evolve(answers, fields=fields)).call
+        assert call is not None
+        return call.system_hash
+
+    assert shown("I am Ann.") == shown("I am Ann.") != shown("I am Ben.")
+    assert one.call.system_hash not in {shown("I am Ann."), shown("I am Ben.")}
+    assert shown("") == one.call.system_hash
 
 
 @pytest.mark.parametrize(
