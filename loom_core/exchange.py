@@ -47,7 +47,7 @@ from loom_core.events import (
 )
 from loom_core.gathered import Gathered
 from loom_core.headers import to_client
-from loom_core.observer import Observed, add, due, fold, observe
+from loom_core.observer import Observed, add, due, fold
 from loom_core.outgoing import Taken, order, refusal, streams_up, taken_whole, told_to_client
 from loom_core.retry import RETRIED, wait, wait_after_status
 from loom_core.telling import Answer, Ended, Told, answered, begin, is_call, of_answer, over, with_answer
@@ -211,8 +211,8 @@ def _answer(key: ExchangeKey, state: AwaitingHead, head: UpstreamHeadReceived) -
         pause = wait_after_status(retry, state.attempt, asked.seed, head.headers, head.at)
         if pause is not None:
             return _back_off(state, head.at + pause, AbortUpstream())
-    answer = answered(state.taken, head, state.attempt, state.sent_at)
-    streaming = Streaming(state.taken, answer, None, 0, 0, observe(head.status, head.headers))
+    answer, observed = answered(state.taken, head, state.attempt, state.sent_at)
+    streaming = Streaming(state.taken, answer, None, 0, 0, observed)
     sent = SendHead(head.status, (*to_client(head.headers), *told_to_client(key, state.taken)))
     # Its turn hears of the call once the client has its head.
     return streaming, (sent, Tell(key, ObservationDue(head.at))) if is_call(state.taken) else (sent,)

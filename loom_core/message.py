@@ -91,12 +91,13 @@ _DELTA = msgspec.json.Decoder(_Delta).decode
 """Reads the one frame that comes by the thousand, without building what nobody reads."""
 
 
-def told(seen: Seen, frames: tuple[sse.Frame, ...], skipped: int) -> Seen:
-    """The answer so far, told on by more frames."""
+def told(seen: Seen, frames: tuple[sse.Frame, ...], skipped: int, *, has_text: bool = True) -> Seen:
+    """The answer so far, told on by more frames; what its blocks say only if it `has_text`."""
     story = _Story(seen)
     for frame in frames:
         if frame.event == b"content_block_delta":
-            story.read_delta(frame.data)
+            if has_text:
+                story.read_delta(frame.data)
         elif frame.event in _MATTERS:
             story.read(frame.data)
     return story.told(frames=len(frames), odd=skipped)
@@ -201,7 +202,7 @@ class _Story:
         return kept
 
 
-def from_json(data: bytes) -> Seen:
+def from_json(data: bytes, *, has_text: bool = True) -> Seen:
     """A non-streamed answer: a message, a token count or an error."""
     try:
         told = msgspec.json.decode(data)
@@ -211,7 +212,7 @@ def from_json(data: bytes) -> Seen:
         case {"type": "error", "error": dict(error)}:
             return Seen(error=_name(error.get("type")))
         case {"type": "message"}:
-            blocks, cut = _within_room(told.get("content"))
+            blocks, cut = _within_room(told.get("content")) if has_text else ((), False)
             usage = as_dict(told.get("usage"))
             return Seen(
                 message_id=_name(told.get("id")),

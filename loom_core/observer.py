@@ -22,11 +22,15 @@ _PART = 256 * 1024
 
 
 class Stream(Struct, frozen=True):
-    """An unencoded event stream: `pending` bytes have gone out and were not read yet."""
+    """An unencoded event stream: `pending` bytes have gone out and were not read yet.
+
+    `has_text`: somebody wants to know what it says, and not only its figures.
+    """
 
     pending: bytes = b""
     reader: sse.Reader = field(default_factory=sse.Reader)
     seen: Seen = field(default_factory=Seen)
+    has_text: bool = True
 
 
 class Whole(Struct, frozen=True):
@@ -35,6 +39,7 @@ class Whole(Struct, frozen=True):
     codings: tuple[str, ...]
     is_stream: bool
     kept: Gathered = field(default_factory=Gathered)
+    has_text: bool = True
 
 
 class Unobserved(Struct, frozen=True):
@@ -46,25 +51,25 @@ class Unobserved(Struct, frozen=True):
 Observed = Stream | Whole | Unobserved
 
 
-def observe(status: int, headers: Headers) -> Observed:
-    """Choose how to look at an answer by its head."""
+def observe(status: int, headers: Headers, *, has_text: bool = True) -> Observed:
+    """Choose how to look at an answer by its head, and whether at the text of a stream too."""
     kind = (first(headers, b"content-type") or b"").split(b";")[0].strip().lower()
     codings = tokens(headers, b"content-encoding")
     if kind == b"text/event-stream":
-        return Whole(codings, is_stream=True) if codings else Stream()
+        return Whole(codings, is_stream=True, has_text=has_text) if codings else Stream(has_text=has_text)
     if kind == b"application/json" and status not in (204, 304):
-        return Whole(codings, is_stream=False)
+        return Whole(codings, is_stream=False, has_text=has_text)
     return Unobserved()
 
 
 def add(observed: Observed, data: bytes) -> Observed:
     """Append relayed bytes; cheap, nothing is read here."""
     if isinstance(observed, Stream):
-        return Stream(observed.pending + data, observed.reader, observed.seen)
+        return Stream(observed.pending + data, observed.reader, observed.seen, observed.has_text)
     if isinstance(observed, Whole):
         if observed.kept.size + len(data) > MAX_KEPT:
             return Unobserved(too_large=True)
-        return Whole(observed.codings, observed.is_stream, observed.kept.add(data))
+        return Whole(observed.codings, observed.is_stream, observed.kept.add(data), observed.has_text)
     return observed
 
 
@@ -92,14 +97,16 @@ def conclude(observed: Observed) -> Seen | None:
         if data is None:
             return Seen(odd=1)
         if observed.is_stream:
-            stream = Stream()
+            stream = Stream(has_text=observed.has_text)
             for at in range(0, len(data), _PART):
                 stream = _read(stream, data[at : at + _PART])
             return stream.seen
-        return from_json(data)
+        return from_json(data, has_text=observed.has_text)
     return Seen(odd=1) if observed.too_large else None
 
 
 def _read(stream: Stream, data: bytes) -> Stream:
     reader, frames = sse.feed(stream.reader, data)
-    return Stream(b"", reader, told(stream.seen, frames, reader.skipped - stream.reader.skipped))
+    skipped = reader.skipped - stream.reader.skipped
+    seen = told(stream.seen, frames, skipped, has_text=stream.has_text)
+    return Stream(b"", reader, seen, stream.has_text)

@@ -7,6 +7,7 @@ the stream breaks off in, is not delivered.
 """
 
 import re
+from itertools import starmap
 
 from msgspec import Struct
 from msgspec.structs import replace as evolve
@@ -61,10 +62,20 @@ def feed(reader: Reader, data: bytes) -> tuple[Reader, tuple[Frame, ...]]:
 
 _PLAIN = re.compile(rb"event: ([^\n]*)\ndata: ([^\n]*)\n\n")
 """A frame as Messages API streams have them, nearly all of theirs."""
+_ENDS = b"\n\n"
+_AROUND = len(b"event: \ndata: \n\n")
 
 
 def _plain_frames(text: bytes, frames: list[Frame]) -> bytes:
-    """Take the plain frames off the front of `text`, the short way; what is left needs the long one."""
+    """Take the plain frames off the front of `text`, the short way; what is left needs the long one.
+
+    Where all before the last blank line is plain, as nearly always, the frames found fill it without a gap.
+    """
+    end = text.rfind(_ENDS) + len(_ENDS)
+    found = _PLAIN.findall(text, 0, end) if _ENDS in text and len(text) <= MAX_FRAME else []
+    if sum([len(event) + len(data) for event, data in found]) + _AROUND * len(found) == end:
+        frames += starmap(Frame, found)
+        return text[end:]
     done = 0
     while (frame := _PLAIN.match(text, done)) is not None and frame.end() - done - 2 <= MAX_FRAME:
         frames.append(Frame(frame[1], frame[2]))

@@ -11,7 +11,7 @@ from loom_core.facts import CallFacts
 from loom_core.headers import first
 from loom_core.message import Seen
 from loom_core.miss import Miss, judged
-from loom_core.observer import Observed, Unobserved, conclude
+from loom_core.observer import Observed, Unobserved, conclude, observe
 from loom_core.outgoing import Taken, is_whole, path_of
 from loom_core.rules import SECOND
 from loom_core.shape import Shape
@@ -60,10 +60,17 @@ class Ended(Struct, frozen=True):
     told: Told | None = None
 
 
-def answered(taken: Taken, head: UpstreamHeadReceived, attempts: int, sent_at: int) -> Answer:
-    """Of a call its request id too: only spans have it."""
+def answered(
+    taken: Taken, head: UpstreamHeadReceived, attempts: int, sent_at: int
+) -> tuple[Answer, Observed]:
+    """What stays the same while an answer streams (of a call its request id too), and how it is looked at.
+
+    Only spans have a request id. What was said they alone need to know, and the check of a summary.
+    """
     request_id = (first(head.headers, b"request-id") or b"") if is_call(taken) else b""
-    return Answer(head.status, head.at, attempts, sent_at, request_id.decode("latin-1"))
+    has_text = taken.asked.rules.tracing.tells or taken.woven is not None
+    observed = observe(head.status, head.headers, has_text=has_text)
+    return Answer(head.status, head.at, attempts, sent_at, request_id.decode("latin-1")), observed
 
 
 def of_answer(ended: Ended, answer: Answer) -> Ended:

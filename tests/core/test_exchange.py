@@ -48,7 +48,7 @@ from loom_core.exchange import (
     Receiving,
     Streaming,
 )
-from loom_core.message import Block
+from loom_core.message import Seen
 from loom_core.observer import FOLD_AT, fold
 from loom_core.outgoing import order
 from loom_core.values import Admission, Cause
@@ -144,8 +144,7 @@ def test_a_json_answer_is_relayed_and_read() -> None:
         << SendChunk(body[20:])
     )
     (story >> UpstreamEnded(AT) << EndResponse() << LogExchange).ends(Finished)
-    assert story.record.seen is not None
-    assert story.record.seen.blocks == (Block("text", "Hello"),)
+    assert story.record.seen == Seen(message_id="msg_2", stop_reason="end_turn", complete=True)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 413, 429, 500, 529, 599])

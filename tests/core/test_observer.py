@@ -6,13 +6,20 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as evolve
 
 from loom_core import observer
 from loom_core.encoding import MAX_DECODED
+from loom_core.events import UpstreamHeadReceived
 from loom_core.message import Block, Seen
 from loom_core.observer import FOLD_AT, Observed, Stream, Unobserved, Whole, add, conclude, due, fold, observe
+from loom_core.outgoing import Taken
+from loom_core.rules import Rules, Tracing
 from loom_core.sse import Frame, Reader
+from loom_core.telling import answered
 from loom_core.values import Headers
+from loom_core.woven import WovenIn
+from tests.support import samples
 
 STREAM = (
     'event: message_start\r\ndata: {"type":"message_start","message":{"id":"msg_1","model":"m",'
@@ -114,6 +121,32 @@ def test_any_split_and_any_time_of_reading_say_the_same(cuts: list[int], folds: 
         observed = add(observed, STREAM[begin:end])
         observed = fold(observed) if now else observed
     assert conclude(observed) == SEEN
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=6))
+@pytest.mark.spec("observer.figures")
+def test_the_figures_are_the_same_whether_or_not_the_text_is_read(cuts: list[int]) -> None:
+    parts = (STREAM[begin:end] for begin, end in pairwise(sorted({0, len(STREAM), *cuts})))
+    seen = seen_of(observe(200, head(b"text/event-stream"), has_text=False), *parts)
+    assert seen == evolve(SEEN, blocks=(Block("text"),))
+    squeezed = gzip.compress(STREAM)
+    assert seen_of(observe(200, head(b"text/event-stream", b"gzip"), has_text=False), squeezed) == seen
+    json = b'{"type":"message","content":[{"type":"text","text":"Yes."}],"usage":{"input_tokens":2}}'
+    whole_json = seen_of(observe(200, head(b"application/json")), json)
+    assert whole_json is not None
+    alone = seen_of(observe(200, head(b"application/json"), has_text=False), json)
+    assert alone == evolve(whole_json, blocks=()) != whole_json
+
+
+@pytest.mark.parametrize(("tells", "woven"), [(True, False), (False, True), (False, False)])
+@pytest.mark.spec("observer.figures")
+def test_what_was_said_is_read_for_spans_and_for_the_check_of_a_summary(*, tells: bool, woven: bool) -> None:
+    asked = evolve(samples.asked(), rules=Rules(tracing=Tracing(tells=tells)))
+    taken = Taken(asked, b"{}", 2, woven=WovenIn("ann", 1, 2) if woven else None)
+    _, looked = answered(taken, UpstreamHeadReceived(1, 200, head(b"text/event-stream")), 1, 1)
+    seen = seen_of(looked, STREAM)
+    assert seen is not None
+    assert any(it.text for it in seen.blocks) == (tells or woven)
 
 
 @pytest.mark.spec("observer.unfinished")
