@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
-from loom_core import jsontext, wire
+from loom_core import canary, jsontext, wire
 from loom_core.asked import Behind
 from loom_core.block import CANARY, blocks
 from loom_core.metadata import Metadata, read
@@ -86,7 +86,7 @@ def find(body: bytes, whose: Callable[[], str] = str) -> Found:
     """
     session = whose() if MEMO else ""
     skimmed = MEMO.resume(session, body) if MEMO else None
-    if skimmed is None and CANARY not in body:
+    if skimmed is None and not canary.is_in(body):
         return NOTHING
     session = session or whose()
     skimmed = skimmed or whole(body)
