@@ -15,8 +15,10 @@ ROOM_BYTES = 4 * MAX_BYTES
 
 
 class PublishedLine(Struct, frozen=True):
-    """One line as the bus has it (contracts section 5). `raw` is b"" where the line was too long.
+    """One line as the bus has it (contracts section 5). `kind` is its type.
 
+    `raw` is without the metadata block and the newline, b"" where the line was too long; `offset` is that of
+    its first byte in `file`.
     `line_id` is the same however often the line is published: its uuid, else made of where and what it is.
     """
 

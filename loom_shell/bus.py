@@ -12,14 +12,15 @@ from pathlib import Path
 
 from redis.exceptions import ResponseError
 
+from loom_core.publication import PublishedLine
 from loom_shell.consumer import Consumer
 from loom_shell.guarded import Command, Guarded, Health, Record
 from loom_shell.redis_url import Redis
-from loom_shell.stream import NAMES, STREAM, BusTroubleError, Entry, Published, asked
+from loom_shell.stream import NAMES, STREAM, BusTroubleError, Entry, asked, message, values
 from loom_shell.stream_room import FULL, MOST_ENTRIES, Room
 from loom_shell.trouble import words
 
-__all__ = ["Bus", "BusTroubleError", "Consumer", "Entry", "Published"]
+__all__ = ["Bus", "BusTroubleError", "Consumer", "Entry"]
 
 MARK_SECONDS = 30 * 24 * 3600
 DEADLINE = 5.0
@@ -54,19 +55,19 @@ class Bus:
         self._redis = Guarded(place, deadline=deadline, clock=clock, record=record)
         self._room = Room(self._redis)
 
-    async def publish(self, batch: Sequence[Published]) -> None:
+    async def publish(self, batch: Sequence[PublishedLine]) -> None:
         """Publish the lines in their order, in one pipeline. In trouble some of them may be published."""
         commands: list[Command] = []
         for one in batch:
-            pairs = (word for pair in zip(NAMES, one.values, strict=True) for word in pair)
+            pairs = (word for pair in zip(NAMES, values(one), strict=True) for word in pair)
             commands.append(("XADD", STREAM, "MAXLEN", "~", str(MOST_ENTRIES), "*", *pairs))
-            commands.append(("PUBLISH", *one.message))
+            commands.append(("PUBLISH", *message(one)))
         if commands:
             await self._have_room()
             await asked(self._redis, "publish", commands)
             self._room.take(len(batch), sum(len(one.raw) for one in batch))
 
-    async def advance(self, file: str, expected: str, mark: str, batch: Sequence[Published]) -> str:
+    async def advance(self, file: str, expected: str, mark: str, batch: Sequence[PublishedLine]) -> str:
         """Publish the lines and set the file's mark, all or nothing, if the mark stands as expected.
 
         The mark that stands then. Another than the new one: nothing was published, for somebody else went
@@ -75,7 +76,7 @@ class Bus:
         command = ["EVAL", ADVANCE, "2", STREAM, _key(file), expected, mark, str(MARK_SECONDS)]
         command.append(str(MOST_ENTRIES))
         for one in batch:
-            command += (*one.message, *one.values)
+            command += (*message(one), *values(one))
         await self._have_room()
         (stands,) = await asked(self._redis, "publish", [tuple(command)])
         if stands == mark:

@@ -9,7 +9,6 @@ from typing import Protocol
 import anyio
 import anyio.to_thread
 from attrs import define, field
-from msgspec.structs import astuple
 
 from loom_core import position
 from loom_core.actions import Action, FollowFile, LeaveFile, LoadPosition, Note, Publish, ReadFile, Retire
@@ -24,7 +23,7 @@ from loom_core.events import (
     ReadFailed,
 )
 from loom_core.values import TranscriptKey
-from loom_shell.bus import Bus, BusTroubleError, Published
+from loom_shell.bus import Bus, BusTroubleError
 from loom_shell.driver import Driver
 from loom_shell.files import named
 from loom_shell.transcript_file import TranscriptFile
@@ -126,9 +125,8 @@ class Followed:
         is_it = position.decode(self.mark) == order.expected
         expected = self.mark if is_it else position.encode(order.expected)
         mark = position.encode(order.position)
-        lines = [Published(*astuple(line)) for line in order.lines]
         try:
-            self.mark = await self._means.bus.advance(str(self.path), expected, mark, lines)
+            self.mark = await self._means.bus.advance(str(self.path), expected, mark, order.lines)
         except BusTroubleError as trouble:
             self.tell(BusFailed(self._now(), str(trouble)))
             return
@@ -136,7 +134,7 @@ class Followed:
         found = position.decode(self.mark)
         self._offset = found.offset
         if self.mark == mark:
-            self._means.published += len(lines)
+            self._means.published += len(order.lines)
             self.tell(LinesPublished(self._now()))
         else:
             self.tell(PositionFound(self._now(), found))

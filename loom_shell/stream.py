@@ -10,6 +10,7 @@ import msgspec
 from attrs import frozen
 from redis.exceptions import ResponseError
 
+from loom_core.publication import PublishedLine
 from loom_shell.guarded import Command, Guarded
 from loom_shell.trouble import words
 
@@ -24,35 +25,18 @@ class BusTroubleError(Exception):
     """The store did not take, or give, what it should; the text is one line that says why."""
 
 
-@frozen
-class Published:
-    """One line of a transcript. `kind` is its type; `raw` is without the metadata block and the newline.
+def message(line: PublishedLine) -> tuple[str, str]:
+    """Channel and JSON for whoever listens now."""
+    raw = line.raw.decode("utf-8", "replace")
+    values = (line.session, line.kind, line.role, line.content_types, raw)
+    return CHANNEL + line.session, _json(dict(zip(NAMES, values, strict=False)))
 
-    Bytes of `raw` that are no UTF-8 travel as U+FFFD. `offset` is that of its first byte in `file`.
-    """
 
-    session: str
-    kind: str
-    role: str
-    content_types: tuple[str, ...]
-    raw: bytes
-    file: str
-    offset: int
-    line_id: str
-
-    @property
-    def message(self) -> tuple[str, str]:
-        """Channel and JSON for whoever listens now."""
-        raw = self.raw.decode("utf-8", "replace")
-        values = (self.session, self.kind, self.role, self.content_types, raw)
-        return CHANNEL + self.session, _json(dict(zip(NAMES, values, strict=False)))
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The values of `NAMES` in an entry."""
-        raw = self.raw.decode("utf-8", "replace")
-        types = _json(self.content_types)
-        return self.session, self.kind, self.role, types, raw, self.file, str(self.offset), self.line_id
+def values(line: PublishedLine) -> tuple[str, ...]:
+    """The values of `NAMES` in an entry; bytes that are no UTF-8 travel as U+FFFD."""
+    raw = line.raw.decode("utf-8", "replace")
+    types = _json(line.content_types)
+    return line.session, line.kind, line.role, types, raw, line.file, str(line.offset), line.line_id
 
 
 @frozen
@@ -60,22 +44,22 @@ class Entry:
     """One entry of the stream. `id` is the stream's own; `Consumer.ack` takes it."""
 
     id: str
-    published: Published
+    published: PublishedLine
 
 
-def entry(id_: str, values: Mapping[str, str]) -> Entry:
+def entry(id_: str, given: Mapping[str, str]) -> Entry:
     """What the stream holds under an id; whatever is missing is empty."""
-    offset = values.get("offset", "")
+    offset = given.get("offset", "")
     is_number = offset.isascii() and offset.isdigit() and len(offset) <= LONGEST_OFFSET
-    published = Published(
-        session=values.get("session_id", ""),
-        kind=values.get("type", ""),
-        role=values.get("role", ""),
-        content_types=_types(values.get("content_types", "")),
-        raw=values.get("raw", "").encode("utf-8", "replace"),
-        file=values.get("file", ""),
+    published = PublishedLine(
+        session=given.get("session_id", ""),
+        kind=given.get("type", ""),
+        role=given.get("role", ""),
+        content_types=_types(given.get("content_types", "")),
+        raw=given.get("raw", "").encode("utf-8", "replace"),
+        file=given.get("file", ""),
         offset=int(offset) if is_number else 0,
-        line_id=values.get("line_id", ""),
+        line_id=given.get("line_id", ""),
     )
     return Entry(id_, published)
 

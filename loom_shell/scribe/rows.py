@@ -11,8 +11,9 @@ from attrs import asdict, frozen
 
 from loom_core import redaction, transcript_line
 from loom_core.block import decoded
+from loom_core.publication import PublishedLine
 from loom_core.wire import UNREADABLE
-from loom_shell.stream import Entry, Published
+from loom_shell.stream import Entry
 
 MOST_NAME = 200
 """Characters of a name or an id, for indexes are made of them; of a longer one its beginning and a digest."""
@@ -95,7 +96,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _place(published: Published) -> str:
+def _place(published: PublishedLine) -> str:
     """What a line without an id is known by: its file and its offset there."""
     digest = blake2b(published.file.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{digest}:{published.offset}"

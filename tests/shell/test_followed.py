@@ -21,7 +21,7 @@ from loom_core.events import (
 from loom_core.position import Position
 from loom_core.publication import PublishedLine
 from loom_core.values import Figure, Key, TranscriptKey
-from loom_shell.bus import Bus, BusTroubleError, Published
+from loom_shell.bus import Bus, BusTroubleError
 from loom_shell.driver import Driver, Perform
 from loom_shell.followed import Followed, Means
 from loom_shell.log import Log
@@ -56,7 +56,7 @@ class Marks(Bus):
     def __init__(self) -> None:
         super().__init__(Path("/nowhere"))
         self.stands, self.trouble = "", ""
-        self.taken: list[Published] = []
+        self.taken: list[PublishedLine] = []
 
     async def marks(self, files: Sequence[str]) -> list[str]:
         assert len(files) == 1
@@ -131,7 +131,7 @@ async def test_lines_are_published_with_the_position_behind_them(tmp_path: Path,
         order = Publish((LINE,), Position(), FILE)
         (event,) = await it.do(order)
         assert isinstance(event, LinesPublished)
-        assert it.bus.taken == [Published("s", "user", "user", ("text",), b"{}", "/f", 0, "id")]
+        assert it.bus.taken == [PublishedLine("s", "user", "user", ("text",), b"{}", "/f", 0, "id")]
         assert it.means.published == 1
         it.bus.stands = ""
         (event,) = await it.do(Publish((LINE,), FILE, Position(offset=9)))

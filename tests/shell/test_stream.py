@@ -2,28 +2,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loom_shell.stream import NAMES, Entry, Published, entry
+from loom_core.publication import PublishedLine
+from loom_shell.stream import NAMES, Entry, entry, message, values
 
-LINE = Published("s", "user", "user", ("text", "image"), b'{"a":"\xc3\xa9"}', "/f", 7, "id")
+LINE = PublishedLine("s", "user", "user", ("text", "image"), b'{"a":"\xc3\xa9"}', "/f", 7, "id")
 
 
 @pytest.mark.spec("bus.stream")
 def test_an_entry_is_read_as_it_was_written() -> None:
-    assert entry("1-0", dict(zip(NAMES, LINE.values, strict=True))) == Entry("1-0", LINE)
-    assert LINE.values == ("s", "user", "user", '["text","image"]', '{"a":"é"}', "/f", "7", "id")
+    assert entry("1-0", dict(zip(NAMES, values(LINE), strict=True))) == Entry("1-0", LINE)
+    assert values(LINE) == ("s", "user", "user", '["text","image"]', '{"a":"é"}', "/f", "7", "id")
 
 
 @pytest.mark.spec("bus.channel")
 def test_the_message_is_json_for_the_channel_of_the_session() -> None:
     head = '{"session_id":"s","type":"user","role":"user","content_types":["text","image"],'
-    message = head + '"raw":"{\\"a\\":\\"é\\"}"}'
-    assert LINE.message == ("transcript:s", message)
+    told = head + '"raw":"{\\"a\\":\\"é\\"}"}'
+    assert message(LINE) == ("transcript:s", told)
 
 
 @pytest.mark.spec("bus.odd")
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(), st.text(st.characters(), max_size=40)))
-def test_whatever_somebody_wrote_is_an_entry(values: dict[str, str]) -> None:
-    assert isinstance(entry("1-0", values), Entry)
+def test_whatever_somebody_wrote_is_an_entry(given_: dict[str, str]) -> None:
+    assert isinstance(entry("1-0", given_), Entry)
 
 
 @pytest.mark.spec("bus.odd")

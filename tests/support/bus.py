@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from loom_shell.bus import Bus, BusTroubleError, Consumer, Entry, Published
+from loom_core.publication import PublishedLine
+from loom_shell.bus import Bus, BusTroubleError, Consumer, Entry
 from loom_shell.redis_url import Redis
 
 T = TypeVar("T")
@@ -16,12 +17,12 @@ AMPLE = 15.0
 FILE = "/projects/one/s.jsonl"
 
 
-def line(number: int, raw: bytes = b"", session: str = "s") -> Published:
+def line(number: int, raw: bytes = b"", session: str = "s") -> PublishedLine:
     data = raw or b'{"n":%d}' % number
-    return Published(session, "user", "user", ("text",), data, FILE, number, f"id-{number}")
+    return PublishedLine(session, "user", "user", ("text",), data, FILE, number, f"id-{number}")
 
 
-def lines(first: int, last: int) -> list[Published]:
+def lines(first: int, last: int) -> list[PublishedLine]:
     """Those from the first to before the last."""
     return [line(number) for number in range(first, last)]
 

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from loom_shell.stream import Entry, Published
+from loom_core.publication import PublishedLine
+from loom_shell.stream import Entry
 
 
 def published(
@@ -14,7 +15,7 @@ def published(
     *,
     content: Any = None,  # noqa: ANN401 - any JSON
     **fields: Any,  # noqa: ANN401 - as above
-) -> Published:
+) -> PublishedLine:
     """Line `number` of a session. `content` replaces the text's block, `fields` are the line's own."""
     blocks = [{"type": "text", "text": text}] if content is None else content
     line = {
@@ -26,7 +27,7 @@ def published(
     }
     types = tuple(it["type"] for it in blocks) if isinstance(blocks, list) else ("text",)
     raw = json.dumps(line).encode()
-    return Published(session, line["type"], role, types, raw, f"/p/{session}.jsonl", number, line["uuid"])
+    return PublishedLine(session, line["type"], role, types, raw, f"/p/{session}.jsonl", number, line["uuid"])
 
 
 def entry(number: int, text: str, role: str = "user", session: str = "s", **more: Any) -> Entry:  # noqa: ANN401 - as above

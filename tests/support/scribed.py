@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+from loom_core.publication import PublishedLine
 from loom_shell.scribe.database import Told
 from loom_shell.scribe.rows import row
-from loom_shell.stream import Entry, Published
+from loom_shell.stream import Entry
 
 BEGAN = 1_767_225_600
 """Seconds since the epoch: 2026-01-01T00:00:00Z."""
@@ -26,13 +27,13 @@ def written(number: int, text: str = "", *, role: str = "user", session: str = "
     return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def published(number: int, text: str = "", **more: Any) -> Published:  # noqa: ANN401 - each of its own type
+def published(number: int, text: str = "", **more: Any) -> PublishedLine:  # noqa: ANN401 - each of its own type
     """The same, published. `raw`, `line_id` and `file` replace what stands for itself."""
     raw = more.pop("raw", None)
     line_id, file = more.pop("line_id", f"u{number}"), more.pop("file", FILE)
     session, role = more.get("session", "s1"), more.get("role", "user")
     data = written(number, text, **more) if raw is None else raw
-    return Published(session, role, role, ("text",), data, file, number * 1_000, line_id)
+    return PublishedLine(session, role, role, ("text",), data, file, number * 1_000, line_id)
 
 
 def entry(number: int, text: str = "", **more: Any) -> Entry:  # noqa: ANN401 - as there

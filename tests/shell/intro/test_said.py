@@ -2,12 +2,13 @@ import json
 import time
 
 import pytest
-from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as evolve
 
+from loom_core.publication import PublishedLine
 from loom_shell.intro.said import MOST_BYTES, MOST_RAW, MOST_SESSION, Said, said
-from loom_shell.stream import Entry, Published
+from loom_shell.stream import Entry
 from tests.support.heard import entry
 
 
@@ -125,5 +126,5 @@ def test_reading_takes_no_longer_for_odd_texts(piece: str) -> None:
     st.sampled_from(("user", "assistant", "x")),
 )
 def test_no_entry_makes_it_raise(raw: bytes, session: str, kind: str) -> None:
-    heard = said(Entry("1-0", Published(session, kind, kind, (), raw, "/f", 0, "")))
+    heard = said(Entry("1-0", PublishedLine(session, kind, kind, (), raw, "/f", 0, "")))
     assert heard is None or heard.text.strip()

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loom_core.publication import PublishedLine
 from loom_core.transcript_line import TOO_LONG
 from loom_shell.scribe import rows
-from loom_shell.stream import Entry, Published
+from loom_shell.stream import Entry
 from tests.support.scribed import BEGAN, entry, told
 
 KEY = "sk-ant-abcdef123456"
@@ -134,7 +135,7 @@ def test_a_text_is_bounded_and_says_that_it_was_cut() -> None:
 @pytest.mark.spec("scribe.every")
 @given(
     st.builds(
-        Published,
+        PublishedLine,
         st.text(),
         st.text(),
         st.text(),
@@ -146,7 +147,7 @@ def test_a_text_is_bounded_and_says_that_it_was_cut() -> None:
     ),
     st.text(),
 )
-def test_whatever_is_published_becomes_a_row_that_can_be_stored(published: Published, id_: str) -> None:
+def test_whatever_is_published_becomes_a_row_that_can_be_stored(published: PublishedLine, id_: str) -> None:
     row, _ = rows.row(Entry(id_, published))
     for value in row.values.values():
         if isinstance(value, str):
