@@ -8,7 +8,7 @@ import asyncio
 import importlib
 import os
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,18 +92,23 @@ class Readers:
         }
 
     async def aclose(self) -> None:
-        """Publish and store what was read, and let go of everything."""
-        await self._transcripts.leave()
-        await self._until_stored()
+        """Publish and store what was read, and let go of everything, whatever fails on the way."""
+        async with AsyncExitStack() as after:
+            after.push_async_callback(self._transcripts.aclose)
+            after.push_async_callback(self._memory.aclose)
+            after.callback(self._claims.close)
+            after.push_async_callback(self._end_readers)
+            await self._transcripts.leave()
+            await self._until_stored()
+
+    async def _end_readers(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for one in (self._consumer, self._intro, self._announcer):
-            if one is not None:
-                await one.aclose()
-        self._claims.close()
-        await self._memory.aclose()
-        await self._transcripts.aclose()
+        async with AsyncExitStack() as each:
+            for one in (self._announcer, self._intro, self._consumer):
+                if one is not None:
+                    each.push_async_callback(one.aclose)
 
     async def _read_along(self) -> None:
         await self._transcripts.opened.wait()

@@ -16,6 +16,7 @@ from loom_shell.log import Log
 from loom_shell.readers import Readers
 from loom_shell.redis_url import redis
 from loom_shell.scribe import FILE_NAME, Database, Scribe
+from loom_shell.transcripts import Transcripts
 from tests.support.bus import bus, line
 from tests.support.store import valkey
 from tests.support.wire import until
@@ -100,6 +101,31 @@ async def test_what_is_written_is_stored_with_no_set_up(tmp_path: Path, transcri
     async with reading(config) as one:
         one.watch(WatchFile(SESSION, str(transcript)))
         await until(lambda: said(config) == ["one", "two", "three"])
+
+
+@pytest.mark.spec("readers.end")
+async def test_whatever_fails_at_the_end_another_process_may_read_on(
+    tmp_path: Path, transcript: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fault(_: object) -> None:
+        monkeypatch.undo()
+        raise OSError("leaving failed")
+
+    config, log = configured(tmp_path), Log(os.open(os.devnull, os.O_WRONLY))
+    write(transcript, "one")
+    first = Readers(config, Driver(log), log, lambda *_: None)
+    first.start()
+    first.watch(WatchFile(SESSION, str(transcript)))
+    await until(lambda: said(config) == ["one"])
+    monkeypatch.setattr(Transcripts, "leave", fault)
+    with pytest.raises(OSError, match="leaving failed"):
+        await first.aclose()
+    assert all(task.done() for task in first._tasks)
+    log.close(1.0)
+    write(transcript, "two")
+    async with reading(config) as one:
+        one.watch(WatchFile(SESSION, str(transcript)))
+        await until(lambda: said(config) == ["one", "two"])
 
 
 @pytest.mark.spec("readers.off")
