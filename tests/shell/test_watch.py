@@ -79,7 +79,7 @@ async def test_a_file_is_followed_from_its_first_byte_that_comes_after_its_name(
         await other.append(path, b'{"half":', seconds=0.1)
         await other.append(path, b"1}\n")
         await arrives(direct, [*conversation(0, 3), b'{"half":1}\n'])
-        assert one.watcher.status().behind == 0
+        await holds(lambda: one.watcher.status().behind == 0)
         assert one.notes == []
 
 
