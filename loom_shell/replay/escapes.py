@@ -34,7 +34,6 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RUN = re.compile(r"(?:[^\s\"\\]++|\\++(?:u[0-9a-fA-F]{4}|/))*+")
 _COLON = r"(?:(?<=:\\)|(?<=:\\\\)|(?<=:\\\\\\\\))"
 """Of a slash in escapes, at each depth: it is the first of an address."""
-_BEGUN = re.compile(r"\\u[0-9a-fA-F]{0,3}\Z")
 _QUOTES = re.compile(r"\\.|(\")", re.DOTALL)
 _STRING = re.compile(r"(?:[^\"\\]++|\\.)*+", re.DOTALL)
 
@@ -117,21 +116,17 @@ def string_ends(text: str, begin: int, end: int) -> int:
 
 def whole(text: str, begin: int, end: int) -> tuple[int, int]:
     """The same place with all of the escapes that it begins and ends in."""
-    if "\\" not in text[max(0, begin - 5) : end + 1]:
-        return begin, end
-    if (begun := _BEGUN.search(text, max(0, begin - 5), begin)) and _is_odd(text, begun.start() + 1):
-        begin = begun.start()
-    elif _is_odd(text, begin):
-        begin -= 1
-    if _is_odd(text, end):
-        end += 5 if text.startswith("u", end) else 1
-    return begin, min(end, len(text))
+    return _around(text, begin)[0], _around(text, end)[1]
 
 
-def _is_odd(text: str, at: int) -> bool:
-    """Whether what stands there belongs to the backslash before."""
-    begin = _run(text, at)
-    return (at - begin) % 2 == 1
+def _around(text: str, at: int) -> tuple[int, int]:
+    """The escape that a place is in the middle of, or the place."""
+    back = text.rfind("\\", max(0, at - 5), at)
+    if back < 0:
+        return at, at
+    begin = back - (back - _run(text, back)) % 2
+    found = _ESCAPE.match(text, begin)
+    return found.span() if found and begin < at < found.end() else (at, at)
 
 
 def _run(text: str, at: int) -> int:
@@ -233,8 +228,12 @@ _TORN = re.compile(r"\\+(?:u[0-9a-fA-F]{0,3})?\Z")
 def last_words(text: str) -> Iterator[tuple[str, Callable[[int], int]]]:
     """What a text breaks off with, as each depth says it, and where that is written."""
     begin = _from(text, len(text) - _LAST)
-    torn = _TORN.search(text, max(begin, len(text) - MARGIN))
-    part = text[begin : torn.start() if torn else len(text)]
-    yield part, lambda at: begin + at
-    for depth in depths(part):
-        yield depth.text, lambda at, depth=depth: begin + depth.written(at)  # type: ignore[misc]
+    yield _untorn(text[begin:]), lambda at: begin + at
+    for depth in depths(_untorn(text[begin:])):
+        yield _untorn(depth.text), lambda at, depth=depth: begin + depth.written(at)  # type: ignore[misc]
+
+
+def _untorn(text: str) -> str:
+    """Without the escape that is not all there."""
+    torn = _TORN.search(text, max(0, len(text) - MARGIN))
+    return text[: torn.start()] if torn else text

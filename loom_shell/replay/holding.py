@@ -26,7 +26,7 @@ from loom_core.events import (
 from loom_core.values import Headers, Key
 from loom_shell.replay.happened import CHUNKS, Happened
 from loom_shell.replay.recoding import recoded
-from loom_shell.replay.scrubbing import CARRIED, Scrubber
+from loom_shell.replay.scrubbing import CARRIED, CARRIED_OF_STREAM, Scrubber
 
 HELD_SECONDS = 10.0
 HELD_BYTES = 64 * 1024 * 1024
@@ -158,7 +158,7 @@ class Holding:
                 one.clean = clean
             one.is_held, one.is_changed = False, stream.is_changed
         stream.waiting.clear()
-        stream.carried = (stream.carried + body)[-CARRIED:]
+        stream.carried = (stream.carried + body)[-CARRIED_OF_STREAM:]
 
     def _clean(self, stream: _Stream, body: bytes, *, is_whole: bool) -> bytes:
         if not stream.codings or not body:

@@ -16,8 +16,8 @@ from loom_shell.replay import deltas
 from loom_shell.replay.blobs import address, pieces
 from loom_shell.replay.finding import SHORTEST, Finder
 
-CARRIED = 8_192
-"""Bytes of what went before that are looked at again with what follows."""
+CARRIED, CARRIED_OF_STREAM = 8_192, 65_536
+"""Bytes of what went before that are looked at again with what follows; more in streams: frames are large."""
 MOST_CLEAN, SHORT = 16_384, 1_024
 """So many pieces are known to hold no secret, of so many bytes or more."""
 _SECRET = re.compile(

@@ -19,6 +19,8 @@ from loom_core.events import (
 )
 from loom_core.position import WITNESS
 from loom_core.values import ExchangeKey, TranscriptKey
+from loom_shell.replay.deltas import texts
+from loom_shell.replay.escapes import depths
 from loom_shell.replay.happened import Happened
 from loom_shell.replay.holding import HELD_BYTES, HELD_SECONDS, Holding
 from loom_shell.replay.recoding import done, undone
@@ -117,6 +119,28 @@ def test_a_secret_in_any_coding_and_any_pieces_goes_and_the_events_stay(
     told = undone(codings, b"".join(clean))
     assert told is not None
     assert not planted.shows(secret, planted.read(told[0].decode(), depth))
+
+
+@pytest.mark.hypothesis
+@pytest.mark.spec("journal.secrets")
+@given(st.data(), planted.said(), st.integers(0, 1), st.sampled_from(["deltas", "body"]))
+def test_a_secret_in_escapes_and_pieces_goes_however_long_they_take(
+    how: st.DataObject, said: tuple[str, str], depth: int, form: str
+) -> None:
+    secret, text = said
+    whole = how.draw(planted.nested(text, depth))
+    body = how.draw(planted.streamed(whole)) if form == "deltas" else whole.encode("utf-8", "surrogatepass")
+    found, clean = Holding(Scrubber(b"k" * 32)), b""
+    for chunk in how.draw(planted.pieces(body)):
+        found.add(Happened(ONE, UpstreamChunkReceived(1, chunk)))
+        clean += b"".join(one.clean or b"" for one in found.ready(HELD_SECONDS))
+    assert len(clean) == len(body)
+    told = clean.decode("utf-8", "replace")
+    assert not planted.shows(secret, told)
+    assert not any(planted.shows(secret, it.text) for it in depths(told))
+    if form == "deltas":
+        told = b"".join(clean[begin:end] for begin, end in texts(clean)[0]).decode("utf-8", "replace")
+        assert not any(planted.shows(secret, it) for it in (told, *(it.text for it in depths(told))))
 
 
 @pytest.mark.spec("journal.encoded")
