@@ -6,7 +6,7 @@ even looked for where its rarest character is not in the text.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
@@ -40,13 +40,13 @@ def _pattern(name: str, marks: str, expression: str) -> Pattern:
     return Pattern(name, tuple(marks.split(" ")), re.compile(expression, re.DOTALL))
 
 
+_KEY = "private key"
+_OPENS = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_CLOSES = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+OPENING, CLOSING = re.compile(_OPENS), re.compile(_CLOSES)
+"""Of a private key."""
 PATTERNS: tuple[Pattern, ...] = (
-    _pattern(
-        "private key",
-        "PRIVATE",
-        r"()-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
-        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
-    ),
+    _pattern(_KEY, "PRIVATE", rf"(){_OPENS}.*?(?:{_CLOSES}|\Z)"),
     _pattern("anthropic key", "sk-ant-", r"()sk-ant-[A-Za-z0-9_-]{6,}"),
     _pattern("api key", "sk-", r"()sk-<began 3>[A-Za-z0-9_-]{20,}"),
     _pattern("stripe key", "k_live_ k_test_", r"()[prs]k_<began 3>(?:live|test)_[A-Za-z0-9]{10,}"),
@@ -124,7 +124,7 @@ def redacted(text: str) -> str:
     is_short = len(text) <= _SHORT
     if is_short and text in _CLEAN:
         return text
-    found = _marks_in(text)
+    found = marks_in(text)
     if not found:
         if is_short and text.isascii():
             if len(_CLEAN) >= _MOST_CLEAN:
@@ -137,21 +137,33 @@ def redacted(text: str) -> str:
     return text
 
 
-def replaced(text: str, by: Callable[[str], str]) -> str:
-    """The text with something else in the place of each secret, which `by` makes of it."""
-    found = _marks_in(text)
-    for pattern in PATTERNS if found else ():
-        if not found.isdisjoint(pattern.marks):
-            text = pattern.expression.sub(lambda it: it[1] + by(it[0][len(it[1]) :]), text)
-    return text
+def found(text: str, marks: set[str], ends: Callable[[int, int], int]) -> Iterator[tuple[int, int]]:
+    """Where secrets lie, kind by kind; `marks` are those in the text.
+
+    A private key ends with its text at the latest: `ends` says where that is, if it is before a second place.
+    """
+    for pattern in PATTERNS:
+        if marks.isdisjoint(pattern.marks):
+            continue
+        if pattern.name == _KEY:
+            yield from _keys(text, ends)
+        else:
+            yield from ((it.end(1), it.end()) for it in pattern.expression.finditer(text))
 
 
-def is_marked(text: str) -> bool:
-    """Whether a secret may begin in it."""
-    return bool(_marks_in(text))
+def _keys(text: str, ends: Callable[[int, int], int]) -> Iterator[tuple[int, int]]:
+    at = -1
+    closing: re.Match[str] | None = None
+    while opening := OPENING.search(text, max(at, 0)):
+        if at < 0 or (closing and closing.start() < opening.end()):
+            closing = CLOSING.search(text, opening.end())
+        end = ends(opening.start(), closing.end() if closing else len(text))
+        yield opening.start(), end
+        at = max(end, opening.end())
 
 
-def _marks_in(text: str) -> set[str]:
+def marks_in(text: str) -> set[str]:
+    """Those of secrets that are in it: where there are none, there is no secret."""
     return {mark for sign, marks in _SIGNS if sign in text for mark in marks if mark in text}
 
 

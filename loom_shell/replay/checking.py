@@ -56,9 +56,8 @@ def parts(records: Iterable[Recorded]) -> Iterator[Part]:
         leads = (record.key, *record.then)
         for number, steps in enumerate(running.parts(record)):
             yield Part(record, number, leads[number], steps, digests.of(steps))
-        for key in (record.key, *record.then):
-            if not running.has(key):
-                digests.forget(key)
+            if not running.has(leads[number]):
+                digests.forget(leads[number])
 
 
 class Check:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
-from loom_core.encoding import decoded
 from loom_core.events import (
     ClientGone,
     FileRead,
@@ -26,13 +25,14 @@ from loom_core.events import (
 )
 from loom_core.values import Headers, Key
 from loom_shell.replay.happened import CHUNKS, Happened
-from loom_shell.replay.scrubbing import CARRIED, Scrubber
+from loom_shell.replay.recoding import recoded
+from loom_shell.replay.scrubbing import CARRIED, CARRIED_OF_STREAM, Scrubber
 
 HELD_SECONDS = 10.0
 HELD_BYTES = 64 * 1024 * 1024
 """What may wait: for so long, and so much."""
-_MOST_STREAMS = 4_096
-"""Exchanges whose ends are remembered; of those before them no chunk comes any more."""
+_MOST_STREAMS, _MOST_FILES = 4_096, 256
+"""Exchanges whose ends are remembered; of those before them no chunk comes any more. Files likewise."""
 
 
 @define(eq=False)
@@ -45,6 +45,22 @@ class _Stream:
     is_changed: bool = False
 
 
+@define(eq=False)
+class _File:
+    """What was read of a transcript last, up to `end`: as it is, and as it was written."""
+
+    name: str
+    end: int = 0
+    carried: bytes = b""
+    clean: bytes = b""
+
+    def again(self, read: FileRead) -> int | None:
+        """How much of that stands before what a read brings; None if that is of something else."""
+        before = len(self.carried) - (self.end - read.offset)
+        goes_on = read.file == self.name and 0 <= before <= len(self.carried)
+        return before if goes_on and read.data.startswith(self.carried[before:]) else None
+
+
 class Holding:
     """In order: what is added comes out of `ready`, with its bytes clean."""
 
@@ -54,6 +70,7 @@ class Holding:
         self._up: dict[Key, _Stream] = {}
         self._down: dict[Key, _Stream] = {}
         self._positions: dict[Key, Happened] = {}
+        self._files: dict[Key, _File] = {}
         self._size = 0
 
     def __len__(self) -> int:
@@ -73,9 +90,8 @@ class Holding:
                 self._waits(self._up, one)
             case UpstreamChunkReceived():
                 self._waits(self._down, one)
-            case FileRead(data=data):
-                # What it ends with in the middle of a line is read again with the rest of that.
-                one.clean = self._scrubber.body(data, is_whole=data.endswith(b"\n"))
+            case FileRead() as read:
+                one.clean = self._read(one.key, read)
                 if (position := self._positions.pop(one.key, None)) is not None:
                     position.following, position.is_held = one, False
             case PositionLoaded(position=position) | PositionFound(position=position) if position.witness:
@@ -134,22 +150,43 @@ class Holding:
         stream.is_changed = stream.is_changed or clean != body
         at = 0
         for one in chunks:
-            one.clean = clean[at : at + one.size]
-            at += one.size
+            # One in codings may be longer or shorter than it was: each event has its share.
+            first, at = at, at + one.size
+            one.clean = clean[_share(clean, first, body) : _share(clean, at, body)]
         for one in stream.waiting:
             if isinstance(one.what, RequestReceived):
                 one.clean = clean
             one.is_held, one.is_changed = False, stream.is_changed
         stream.waiting.clear()
-        stream.carried = (stream.carried + body)[-CARRIED:]
+        stream.carried = (stream.carried + body)[-CARRIED_OF_STREAM:]
 
     def _clean(self, stream: _Stream, body: bytes, *, is_whole: bool) -> bytes:
-        if not stream.codings:
+        if not stream.codings or not body:
             return self._scrubber.body(body, stream.carried, is_whole=is_whole)
-        # No byte of a compressed body can be replaced: one that may hold a secret is left out whole.
-        text = decoded(stream.codings, stream.carried + body)
-        is_clean = not body or (is_whole and text is not None and self._scrubber.body(text) == text)
-        return body if is_clean else b"\0" * len(body)
+        # No byte of a compressed body can be replaced, and none be read without those before it.
+        is_all = is_whole and not stream.carried
+        clean = recoded(stream.codings, body, self._scrubber) if is_all else None
+        return b"\0" * len(body) if clean is None else clean
+
+    def _read(self, key: Key, read: FileRead) -> bytes:
+        """What a read brings, without secrets; what it brings once more is as it was written before."""
+        known = self._files.pop(key, None) or _File(read.file)
+        again = known.again(read)
+        if again is None:
+            known, again = _File(read.file), 0
+        carried, written = known.carried[:again], known.clean[again:]
+        clean = self._scrubber.body(read.data, carried, is_whole=read.data.endswith(b"\n"))
+        clean = written + clean[len(written) :]
+        if len(self._files) >= _MOST_FILES:
+            self._files.pop(next(iter(self._files)))
+        last = (carried + read.data)[-CARRIED:]
+        end = read.offset + len(read.data)
+        self._files[key] = _File(read.file, end, last, (known.clean[:again] + clean)[-CARRIED:])
+        return clean
+
+
+def _share(clean: bytes, at: int, body: bytes) -> int:
+    return len(clean) * at // max(len(body), 1)
 
 
 def _data(one: Happened) -> bytes:

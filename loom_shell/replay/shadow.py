@@ -93,9 +93,9 @@ class Shadow:
         return found
 
     def _forget(self, key: Key) -> None:
-        if isinstance(key, ExchangeKey) and not self.running.has(key):
+        if not self.running.has(key):
             self._digests.forget(key)
-            self._twins.pop(key, None)
+            self._twins.pop(cast("ExchangeKey", key), None)
 
     # ------------------------------------------------------------------ without secrets
 

@@ -1,10 +1,11 @@
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loom_core.redaction import MAX_VALUE, PATTERNS, VERSION, exported, is_marked, redacted, replaced
+from loom_core.redaction import MAX_VALUE, PATTERNS, VERSION, exported, found, marks_in, redacted
 
 KEY_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" * 3
 SECRETS = {
@@ -144,9 +145,24 @@ def test_no_cut_lets_a_part_of_a_secret_out(secret: str) -> None:
         assert not re.search(tail, exported(" " * start + secret + " " * 50_000, 1_000))
 
 
-def test_what_stands_for_a_secret_can_be_made_of_it() -> None:
-    text = "my sk-ant-api03-AAAAbbbb, DB_PASSWORD=hunter2x"
-    assert replaced(text, lambda secret: f"<{len(secret)}>") == "my <21>, DB_PASSWORD=<8>"
-    assert replaced("tea", lambda _: "x") == "tea"
-    assert is_marked(text)
-    assert not is_marked("tea")
+def places(text: str, ends: Callable[[int, int], int] = lambda _, end: end) -> list[str]:
+    return [text[begin:end] for begin, end in found(text, marks_in(text), ends)]
+
+
+def test_it_is_told_where_secrets_lie() -> None:
+    assert places("my sk-ant-api03-AAAAbbbb, DB_PASSWORD=hunter2x") == ["sk-ant-api03-AAAAbbbb", "hunter2x"]
+    assert places("tea") == []
+    assert marks_in("a task-force, KEY=x") == {"sk-", "KEY="}
+    assert marks_in("tea") == set()
+
+
+def test_a_private_key_ends_where_it_says_or_where_its_text_does() -> None:
+    keys = [secret for secret, name in SECRETS.items() if name == "private key"]
+    assert places(f"{keys[0]} and {keys[0]}; {keys[1]}") == [keys[0], keys[0], keys[1]]
+    text = f'"{keys[1]}","{keys[0]}"'
+    assert places(text, lambda begin, end: min(end, text.find('"', begin) % 1_000)) == [keys[1], keys[0]]
+
+
+def test_thousands_of_beginnings_of_keys_take_no_longer_than_their_text_is_long() -> None:
+    text = '"-----BEGIN PRIVATE KEY----- x",' * 20_000
+    assert len(places(text, lambda begin, _: text.index('"', begin))) == 20_000

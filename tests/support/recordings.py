@@ -11,33 +11,31 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from loom_core.actions import ReadFile
 from loom_core.events import (
-    FileChanged,
-    FileRead,
     HookReported,
-    LinesPublished,
     MemoriesRecalled,
-    PositionLoaded,
-    TranscriptNamed,
+    RequestChunkReceived,
+    RequestEnded,
+    ShutdownRequested,
+    TimerFired,
     UpstreamFailed,
 )
 from loom_core.lookup import Recalled
-from loom_core.position import Position
+from loom_core.turn import END, FORGOTTEN, SILENCE
 from loom_core.values import Cause, TurnKey
 from loom_core.weaving import Answered
 from loom_shell.replay.journal import Journal
 from loom_shell.replay.reading import BLOBS, LINES
+from tests.support import recorded_transcripts
 from tests.support.compactions import CASES, NEW_CLIENT, OLD_CLIENTS, Case, continued
 from tests.support.conversations import MARKER, Message, Sent, answer, body, prompt, text
 from tests.support.journalled import Live
-from tests.support.weaving import AGENT, MAIN, SESSION, SIDE, WHOSE, Sources
+from tests.support.weaving import AGENT, MAIN, MS, SESSION, SIDE, WHOSE, Sources
 
 Story = Callable[[Live], None]
 FOLDER = Path(__file__).parents[1] / "recordings"
 TOOLS = [{"name": "Read", "description": "Reads.", "input_schema": {"type": "object"}}]
 FACTS = text("<system-reminder>\nToday is Monday.\n</system-reminder>")
-FILE = "/t/projects/p/5e551011.jsonl"
 
 
 def asked(*messages: Message, tools: bool = False) -> bytes:
@@ -176,6 +174,36 @@ def resumed(live: Live) -> None:
     live.stops()
 
 
+def interrupted(live: Live) -> None:
+    """A client leaves before there is an answer, one sends a body of any length, and the process ends."""
+    live.leaves(live.asks(asked(prompt("Tea?")), (*WHOSE, MAIN)))
+    raw = live.begins(((b"transfer-encoding", b"chunked"),), path=b"/v1/files")
+    live.dispatch(raw, RequestChunkReceived(live.at(), b"tea"))
+    live.dispatch(raw, RequestEnded(live.at()))
+    live.heads(raw, headers=())
+    live.ends(raw)
+    streaming = live.asks(asked(prompt("Milk?")), (*WHOSE, MAIN))
+    live.heads(streaming)
+    live.says(streaming, *live.frames(streaming)[:3])
+    for key in (streaming, live.asks(asked(prompt("Sugar?")), (*WHOSE, MAIN))):
+        live.dispatch(key, ShutdownRequested(live.at()))
+        live.flush(key)
+        live.end(key)
+    live.stops()
+    live.stops()
+
+
+def silence(live: Live) -> None:
+    """Nothing is heard of a turn any more, until it is forgotten; then of another."""
+    live.answered(live.asks(asked(prompt("Tea?"), tools=True), (*WHOSE, MAIN)))
+    turn = TurnKey(SESSION, "")
+    for _ in range(3):
+        for timer in (END, SILENCE):
+            live.dispatch(turn, TimerFired(live.at(FORGOTTEN // MS), timer))
+    live.answered(live.asks(asked(prompt("Milk?")), (*WHOSE, MAIN)))
+    live.stops()
+
+
 class _Slow(Sources):
     """A memory that answers too late, and a store that decides without the other processes."""
 
@@ -195,23 +223,6 @@ def slow_memory(live: Live) -> None:
     live.stops()
 
 
-def transcript(live: Live) -> None:
-    """The transcript of a session: its lines in two reads, the second in the middle of a line."""
-    lines = [
-        {"type": "user", "uuid": f"u-{it}", "message": {"role": "user", "content": "Tea?"}} for it in range(3)
-    ]
-    data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    key, half = live.follows(FILE), len(data) - 20
-    live.dispatch(key, TranscriptNamed(live.at(), SESSION))
-    live.dispatch(key, PositionLoaded(live.at(), Position()))
-    for size in (half, len(data)):
-        (*_, order) = (it for it in live.did[key] if isinstance(it, ReadFile))
-        read = data[order.offset : size]
-        live.dispatch(key, FileRead(live.at(), "1", order.offset, read, size, is_current=True))
-        live.dispatch(key, LinesPublished(live.at()))
-        live.dispatch(key, FileChanged(live.at()))
-
-
 _COMPACTED = (*OLD_CLIENTS, NEW_CLIENT)
 STORIES: dict[str, Story] = {
     "tool-loop": tool_loop,
@@ -224,11 +235,13 @@ STORIES: dict[str, Story] = {
         )
         for client in _COMPACTED
     },
+    "interrupted": interrupted,
+    "silence": silence,
     "layouts": layouts,
     "resume-1": begun,
     "resume-2": resumed,
     "slow-memory": slow_memory,
-    "transcript": transcript,
+    **recorded_transcripts.STORIES,
 }
 
 

@@ -1,11 +1,15 @@
+import gzip
+import json
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as evolve
 
 from loom_core.events import (
     Event,
+    FileRead,
     RequestChunkReceived,
     RequestEnded,
     TimerFired,
@@ -13,13 +17,18 @@ from loom_core.events import (
     UpstreamEnded,
     UpstreamHeadReceived,
 )
-from loom_core.values import ExchangeKey
+from loom_core.position import WITNESS
+from loom_core.values import ExchangeKey, TranscriptKey
+from loom_shell.replay.deltas import texts
+from loom_shell.replay.escapes import depths
 from loom_shell.replay.happened import Happened
 from loom_shell.replay.holding import HELD_BYTES, HELD_SECONDS, Holding
+from loom_shell.replay.recoding import done, undone
 from loom_shell.replay.scrubbing import Scrubber
+from tests.support import planted
 from tests.support.samples import asked
 
-ONE, OTHER = ExchangeKey("one"), ExchangeKey("other")
+ONE, OTHER, FILE = ExchangeKey("one"), ExchangeKey("other"), TranscriptKey("/t/x.jsonl")
 KEY = b"sk-ant-api03-AAAAbbbbCCCCdddd"
 
 
@@ -73,3 +82,94 @@ def test_a_secret_in_any_pieces_is_found_however_long_they_take(cuts: list[int],
     assert len(told) == len(whole)
     assert b"AAAA" not in told
     assert told.startswith(b"data: so it is ")
+
+
+def bodies(*happened: tuple[ExchangeKey | TranscriptKey, Event], now: float = 0.0) -> list[bytes]:
+    found = Holding(Scrubber(b"k" * 32))
+    for key, event in happened:
+        found.add(Happened(key, event))
+    return [one.clean for one in found.ready(now) if one.clean is not None]
+
+
+@pytest.mark.hypothesis
+@pytest.mark.spec("journal.secrets", "journal.encoded")
+@given(
+    st.data(),
+    planted.said(),
+    st.integers(1, 3),
+    st.lists(st.sampled_from(["gzip", "deflate", "br", "zstd"]), max_size=2).map(tuple),
+    st.sampled_from(["up", "down"]),
+)
+def test_a_secret_in_any_coding_and_any_pieces_goes_and_the_events_stay(
+    how: st.DataObject, said: tuple[str, str], depth: int, codings: tuple[str, ...], way: str
+) -> None:
+    secret, text = said
+    body = done(codings, how.draw(planted.nested(text, depth)).encode("utf-8", "surrogatepass"))
+    chunks = how.draw(planted.pieces(body))
+    headers = ((b"content-encoding", ", ".join(codings).encode()),)
+    begins, chunk, ends = (
+        (asked(headers=headers), RequestChunkReceived, RequestEnded(1))
+        if way == "up"
+        else (UpstreamHeadReceived(1, 200, headers), UpstreamChunkReceived, UpstreamEnded(1))
+    )
+    clean = bodies(*((ONE, it) for it in (begins, *(chunk(1, it) for it in chunks), ends)))[way == "up" :]
+    assert len(clean) == len(chunks)
+    if not codings:
+        assert [len(it) for it in clean] == [len(it) for it in chunks]
+    told = undone(codings, b"".join(clean))
+    assert told is not None
+    assert not planted.shows(secret, planted.read(told[0].decode(), depth))
+
+
+@pytest.mark.hypothesis
+@pytest.mark.spec("journal.secrets")
+@given(st.data(), planted.said(), st.integers(0, 1), st.sampled_from(["deltas", "body"]))
+def test_a_secret_in_escapes_and_pieces_goes_however_long_they_take(
+    how: st.DataObject, said: tuple[str, str], depth: int, form: str
+) -> None:
+    secret, text = said
+    whole = how.draw(planted.nested(text, depth))
+    body = how.draw(planted.streamed(whole)) if form == "deltas" else whole.encode("utf-8", "surrogatepass")
+    found, clean = Holding(Scrubber(b"k" * 32)), b""
+    for chunk in how.draw(planted.pieces(body)):
+        found.add(Happened(ONE, UpstreamChunkReceived(1, chunk)))
+        clean += b"".join(one.clean or b"" for one in found.ready(HELD_SECONDS))
+    assert len(clean) == len(body)
+    told = clean.decode("utf-8", "replace")
+    assert not planted.shows(secret, told)
+    assert not any(planted.shows(secret, it.text) for it in depths(told))
+    if form == "deltas":
+        told = b"".join(clean[begin:end] for begin, end in texts(clean)[0]).decode("utf-8", "replace")
+        assert not any(planted.shows(secret, it) for it in (told, *(it.text for it in depths(told))))
+
+
+@pytest.mark.spec("journal.encoded")
+def test_of_a_compressed_body_that_waited_too_long_nothing_is_kept() -> None:
+    body, found = gzip.compress(b"tea" * 50), Holding(Scrubber(b"k" * 32))
+    found.add(Happened(ONE, UpstreamHeadReceived(1, 200, ((b"content-encoding", b"gzip"),))))
+    found.add(Happened(ONE, UpstreamChunkReceived(1, body[:20])))
+    clean = [one.clean for one in found.ready(HELD_SECONDS)]
+    found.add(Happened(ONE, UpstreamChunkReceived(1, body[20:])))
+    found.add(Happened(ONE, UpstreamEnded(1)))
+    clean += [one.clean for one in found.ready(0.0)]
+    assert [it for it in clean if it] == [bytes(20), bytes(len(body) - 20)]
+
+
+@pytest.mark.spec("journal.secrets")
+@pytest.mark.parametrize("secret", [planted.PRIVATE, KEY.decode()])
+def test_a_secret_of_a_transcript_is_found_though_two_reads_share_it(secret: str) -> None:
+    line = json.dumps({"uuid": "u-1", "text": f"{'tea ' * 99}{secret}"}).encode() + b"\n"
+    for cut in range(300, len(line), 7):
+        again = max(0, cut - WITNESS)
+        reads = [(0, line[:cut]), (again, line[again:])]
+        first, second = bodies(
+            *((FILE, FileRead(1, "1", at, it, len(line), is_current=True)) for at, it in reads)
+        )
+        assert second.startswith(first[again:])
+        assert not planted.shows(secret, json.loads(first[:again] + second)["text"])
+
+
+def test_what_is_read_of_another_file_has_nothing_before_it() -> None:
+    reads = [FileRead(1, file, 0, b"KEY=abcdefgh", 12, is_current=True) for file in "1223"]
+    reads[2] = evolve(reads[2], offset=40)
+    assert bodies(*((FILE, it) for it in reads)) == bodies((FILE, reads[0])) * 4

@@ -1,14 +1,24 @@
-import gzip
 import json
 import os
 import stat
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace as evolve
 
-from loom_core.actions import Note, SendChunk, SendUpstream
-from loom_core.events import FileRead, PositionLoaded, TranscriptNamed, UpstreamChunkReceived
+from loom_core.actions import LogExchange, Note, SendChunk, SendUpstream
+from loom_core.encoding import decoded
+from loom_core.events import (
+    FileRead,
+    PositionLoaded,
+    RequestChunkReceived,
+    TranscriptNamed,
+    UpstreamChunkReceived,
+)
 from loom_core.position import Position, digest
 from loom_core.values import ExchangeKey
 from loom_shell.config import ConfigError, load
@@ -18,7 +28,9 @@ from loom_shell.replay.checking import Check, parts
 from loom_shell.replay.happened import CHUNKS
 from loom_shell.replay.journal import Journal, journal_of
 from loom_shell.replay.reading import recorded
+from loom_shell.replay.recoding import done, undone
 from loom_shell.replay.running import stepped
+from tests.support import planted
 from tests.support.conversations import answer, prompt
 from tests.support.journalled import Live
 from tests.support.journals import journal, ordered, written
@@ -83,18 +95,83 @@ def test_what_was_decided_is_woven_again_though_its_names_had_a_secret_in_them(t
 
 
 @pytest.mark.spec("journal.encoded")
-def test_a_compressed_answer_is_kept_unless_it_holds_a_secret(tmp_path: Path) -> None:
-    plain, secret = gzip.compress(b"tea" * 50), gzip.compress(f"tea {API_KEY}".encode())
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_compressed_answer_with_a_secret_is_read_by_a_replay_as_it_was_by_the_live_run(
+    tmp_path: Path, coding: str
+) -> None:
+    head = ((b"content-type", b"text/event-stream"), (b"content-encoding", coding.encode()))
     with journal(tmp_path / "j") as book:
         live = Live(book)
-        for body in (plain, secret):
+        for secret in ("warp", TOKEN):
             key = live.asks(asked(prompt("Tea?")), (*WHOSE, MAIN))
-            live.heads(key, headers=((b"content-encoding", b"gzip"),))
-            live.says(key, body[:20], body[20:])
+            stream = done((coding,), b"".join(live.frames(key)).replace(b"warp", secret.encode()))
+            live.heads(key, headers=head)
+            live.says(key, stream[:20], stream[20:])
             live.ends(key)
     did = ordered(stepped(recorded(tmp_path / "j")))
-    sent = [b"".join(it.data for it in did[key] if isinstance(it, SendChunk)) for key in did]
-    assert [it for it in sent if it] == [plain, b"\0" * len(secret)]
+    for key in (ExchangeKey("x-1"), ExchangeKey("x-2")):
+        (then,), (now,) = (
+            [it for it in found[key] if isinstance(it, LogExchange)] for found in (live.did, did)
+        )
+        assert now == evolve(then, relayed=now.relayed)
+        assert then.seen
+        assert then.seen.output_tokens
+        assert [type(it) for it in did[key]] == [type(it) for it in live.did[key]]
+        told = decoded((coding,), b"".join(it.data for it in did[key] if isinstance(it, SendChunk)))
+        assert TOKEN.encode() not in (told or TOKEN.encode())
+    assert did[ExchangeKey("x-1")] == live.did[ExchangeKey("x-1")]
+
+
+@pytest.mark.spec("journal.encoded")
+def test_what_is_no_coding_is_left_out_and_its_length_kept(tmp_path: Path) -> None:
+    with journal(tmp_path / "j") as book:
+        live = Live(book)
+        key = live.asks(asked(prompt("Tea?")), (*WHOSE, MAIN))
+        live.heads(key, headers=((b"content-encoding", b"lzw"),))
+        live.says(key, b"tea" * 9)
+        live.ends(key)
+    did = ordered(stepped(recorded(tmp_path / "j")))
+    assert [it.data for it in did[key] if isinstance(it, SendChunk)] == [bytes(27)]
+
+
+@pytest.mark.hypothesis
+@pytest.mark.spec("journal.secrets", "journal.encoded")
+@given(
+    st.data(),
+    planted.said(),
+    st.integers(0, 2),
+    st.sampled_from([(), ("gzip",), ("deflate", "br"), ("zstd",)]),
+)
+def test_a_journal_holds_no_secret_however_it_came(
+    how: st.DataObject, said: tuple[str, str], depth: int, codings: tuple[str, ...]
+) -> None:
+    secret, text = said
+    draw, named = how.draw, ((b"content-encoding", ", ".join(codings).encode()),)
+    lines = {key: draw(planted.nested(text, depth + 1)) for key in "ab"}
+    said_then = done(codings, draw(planted.streamed(draw(planted.nested(text, depth)))))
+    with TemporaryDirectory() as folder:
+        with journal(Path(folder, "j")) as book:
+            live = Live(book)
+            up = done(codings, lines["a"].encode("utf-8", "surrogatepass"))
+            key = live.asks(up, (*WHOSE, MAIN, *named), cut=draw(st.integers(7, 90)))
+            live.heads(key, headers=named)
+            live.says(key, *draw(planted.pieces(said_then)))
+            live.ends(key)
+            file, data = live.follows("/t/x.jsonl"), lines["b"].encode("utf-8", "surrogatepass") + b"\n"
+            live.dispatch(file, TranscriptNamed(live.at(), "s"))
+            live.dispatch(file, FileRead(live.at(), "1", 0, data, len(data), is_current=True))
+        events = [record.event for record in recorded(Path(folder, "j"))]
+        found = {kind: b"".join(it.data for it in events if isinstance(it, kind)) for kind in CHUNKS}
+        shown = written(Path(folder, "j"))
+    for kind, read in {
+        RequestChunkReceived: lambda it: planted.read(it, depth + 1),
+        UpstreamChunkReceived: lambda it: planted.read(planted.heard(it.encode()), depth),
+        FileRead: lambda it: planted.read(it, depth + 1),
+    }.items():
+        told = undone(() if kind is FileRead else codings, found[kind])
+        assert told is not None
+        assert not planted.shows(secret, read(told[0].decode()))
+    assert not planted.shows(secret, shown.decode("utf-8", "replace"))
 
 
 @pytest.mark.spec("journal.secrets")

@@ -1,3 +1,4 @@
+import json
 from itertools import pairwise
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from loom_shell.replay.scrubbing import Scrubber
 from loom_shell.simulator.frames import block_frames
+from tests.support import planted
 
 KEY = "sk-ant-api03-AAAAbbbbCCCCddddEEEE"
 SECRETS = (
@@ -92,7 +94,7 @@ def test_a_credential_in_a_query_goes() -> None:
 
 
 @pytest.mark.spec("journal.secrets")
-@pytest.mark.parametrize("step", [1, 5, 17])
+@pytest.mark.parametrize("step", [1, 5, 17, 25])
 def test_a_secret_that_the_model_said_in_pieces_goes(step: int) -> None:
     said = f"The key is {KEY}, keep it."
     frames = block_frames(0, {"type": "text", "text": ""})
@@ -131,3 +133,66 @@ def test_of_a_part_that_ends_in_a_secret_the_rest_goes_with_the_next() -> None:
 def test_a_secret_in_a_large_body_is_found_wherever_a_message_begins(secret: str, words: int) -> None:
     body = b'[{"role":"user","content":"' + b"tea " * words + secret.encode() + b'"},{"role":"user"}]'
     assert secret.encode() not in scrubber().content(body)
+
+
+@pytest.mark.hypothesis
+@pytest.mark.spec("journal.secrets", "journal.tokens")
+@given(st.data(), planted.said(), st.integers(1, 3))
+def test_a_secret_in_escapes_goes_and_the_json_stays(
+    how: st.DataObject, said: tuple[str, str], depth: int
+) -> None:
+    secret, text = said
+    body = how.draw(planted.nested(text, depth)).encode("utf-8", "surrogatepass")
+    clean = scrubber().body(body)
+    assert len(clean) == len(body)
+    assert not planted.shows(secret, planted.read(clean.decode(), depth))
+
+
+@pytest.mark.hypothesis
+@pytest.mark.spec("journal.secrets")
+@given(st.data(), planted.said(), st.integers(0, 2))
+def test_a_secret_in_escapes_that_the_model_said_in_pieces_goes(
+    how: st.DataObject, said: tuple[str, str], depth: int
+) -> None:
+    secret, text = said
+    stream = how.draw(planted.streamed(how.draw(planted.nested(text, depth))))
+    clean = scrubber().body(stream)
+    assert len(clean) == len(stream)
+    assert planted.heard(clean, 0) == planted.heard(stream, 0)
+    assert not planted.shows(secret, planted.read(planted.heard(clean), depth))
+
+
+@pytest.mark.hypothesis
+@pytest.mark.spec("journal.secrets")
+@given(
+    st.data(),
+    st.sampled_from(["a-credential/of+no_form", 'q"uo\\te\tto/ken;x=1', "sécret-é&<x>"]),
+    st.integers(1, 3),
+)
+def test_a_credential_of_a_header_goes_in_escapes_too(how: st.DataObject, secret: str, depth: int) -> None:
+    scrub = scrubber()
+    scrub.headers(((b"x-api-key", secret.encode()),))
+    body = how.draw(planted.nested(f"so {secret}", depth)).encode()
+    assert not planted.shows(secret, planted.read(scrub.body(body).decode(), depth))
+
+
+@pytest.mark.spec("journal.tokens")
+def test_a_token_is_as_long_as_what_is_written_and_begins_alike_for_the_same_secret() -> None:
+    written = KEY.replace("b", "\\u0062")
+    clean = scrubber().content(f'{{"a":"{written}","b":"{KEY}"}}'.encode()).decode()
+    long, short = clean[6 : 6 + len(written)], scrubber().token(KEY)
+    assert clean == f'{{"a":"{long}","b":"{short}"}}'
+    assert long.startswith(short)
+
+
+@given(st.text(st.sampled_from('\\\\\\"u0061nrk-/:KEY=@ '), max_size=60))
+def test_whatever_escapes_there_are_a_json_text_stays_one(words: str) -> None:
+    body = json.dumps({"a": words, "b": json.dumps([words])}).encode()
+    clean = json.loads(scrubber().body(body))
+    assert clean.keys() == {"a", "b"}
+
+
+def test_halves_of_surrogate_pairs_are_no_fault() -> None:
+    text = "PASSWORD=\ud800\udc80 tea\udcff-tea"
+    assert len(scrubber().text(text.replace(" ", ""))) > len(text)
+    assert len(scrubber().content(b"PASSWORD=\xff\xfe-tea-tea")) == 19
