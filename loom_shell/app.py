@@ -9,6 +9,7 @@ import random
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from itertools import count
 
 import httpx
@@ -254,17 +255,19 @@ class Loom:
             wait.cancel()
 
     async def aclose(self) -> None:
-        await self.drain(0.0)
-        if self._sweep is not None:
-            self._sweep.cancel()
-        await self._upstream.aclose()
-        self._driver.end_turns()
-        await self._readers.aclose()
-        await self._weaver.aclose()
-        await asyncio.to_thread(self._telemetry.close, FLUSH_SECONDS)
-        if self._journal is not None:
-            await asyncio.to_thread(self._journal.close, FLUSH_SECONDS)
-        self._log.close(1.0)
+        """Let go of everything, whatever fails on the way; the log last."""
+        async with AsyncExitStack() as after:
+            after.callback(self._log.close, 1.0)
+            if self._journal is not None:
+                after.push_async_callback(asyncio.to_thread, self._journal.close, FLUSH_SECONDS)
+            after.push_async_callback(asyncio.to_thread, self._telemetry.close, FLUSH_SECONDS)
+            after.push_async_callback(self._weaver.aclose)
+            after.push_async_callback(self._readers.aclose)
+            after.callback(self._driver.end_turns)
+            after.push_async_callback(self._upstream.aclose)
+            if self._sweep is not None:
+                after.callback(self._sweep.cancel)
+            await self.drain(0.0)
 
 
 def _ids() -> Iterator[str]:

@@ -75,8 +75,13 @@ class Transcripts:
         """Let go of everything; the last process of a home ends its store."""
         self._closing.set()
         self._wanted.set()
-        if not self._is_left:
-            await self.leave()
+        try:
+            if not self._is_left:
+                await self.leave()
+        finally:
+            await self._end_store()
+
+    async def _end_store(self) -> None:
         # A start that is under way comes to its end, or its server would be nobody's.
         if self._tasks and self._embedded:
             await asyncio.wait(self._tasks, timeout=START_SECONDS)

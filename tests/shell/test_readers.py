@@ -108,7 +108,6 @@ async def test_whatever_fails_at_the_end_another_process_may_read_on(
     tmp_path: Path, transcript: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fault(_: object) -> None:
-        monkeypatch.undo()
         raise OSError("leaving failed")
 
     config, log = configured(tmp_path), Log(os.open(os.devnull, os.O_WRONLY))
@@ -120,6 +119,7 @@ async def test_whatever_fails_at_the_end_another_process_may_read_on(
     monkeypatch.setattr(Transcripts, "leave", fault)
     with pytest.raises(OSError, match="leaving failed"):
         await first.aclose()
+    monkeypatch.undo()
     assert all(task.done() for task in first._tasks)
     log.close(1.0)
     write(transcript, "two")
