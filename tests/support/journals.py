@@ -8,9 +8,12 @@ from pathlib import Path
 from loom_core.actions import Action, Tell
 from loom_core.values import ExchangeKey, Key
 from loom_shell.replay.blobs import Contents
+from loom_shell.replay.happened import What
 from loom_shell.replay.journal import Journal
+from loom_shell.replay.process import WriterProcess
 from loom_shell.replay.running import Stepped
 from loom_shell.replay.writing import Bounds
+from tests.support.child import children
 
 
 @contextmanager
@@ -23,6 +26,20 @@ def journal(folder: Path, bounds: Bounds | None = None) -> Iterator[Journal]:
     finally:
         opened.close(30)
     assert notes == []
+
+
+def handed(writer: WriterProcess, *events: tuple[Key, What]) -> None:
+    """Hand events to a writer, as the thread of a journal does."""
+    queue = deque(events)
+    while queue:
+        writer.sender.take(queue)
+        writer.sender.send()
+
+
+def writers(pid: int) -> list[int]:
+    """The pids of the writers of a process's journals."""
+    commands = {it: Path(f"/proc/{it}/cmdline").read_bytes() for it in children(pid)}
+    return [it for it, command in commands.items() if b"loom_shell.replay.writer" in command]
 
 
 def ordered(steps: Iterable[Stepped]) -> dict[Key, list[Action]]:

@@ -1,7 +1,7 @@
 """The recorded sessions of tests/recordings, made anew: `just recordings`.
 
 Each is a story that the real driver lives through, with answers of the simulator and texts of our own,
-written by the journal itself.
+written by the journal's own writer.
 """
 
 import json
@@ -26,8 +26,10 @@ from loom_core.lookup import Recalled
 from loom_core.position import Position
 from loom_core.values import Cause, TurnKey
 from loom_core.weaving import Answered
-from loom_shell.replay.journal import Journal
+from loom_shell.replay.handing import Batch
 from loom_shell.replay.reading import BLOBS, LINES
+from loom_shell.replay.writer import Writer
+from loom_shell.replay.writing import Bounds
 from tests.support.compactions import CASES, NEW_CLIENT, OLD_CLIENTS, Case, continued
 from tests.support.conversations import MARKER, Message, Sent, answer, body, prompt, text
 from tests.support.journalled import Live
@@ -235,12 +237,10 @@ STORIES: dict[str, Story] = {
 def record(story: Story, path: Path, sources: Sources | None = None) -> Live:
     """Live through it; the journal is `path` with its endings."""
     with TemporaryDirectory() as folder:
-        troubles: list[str] = []
-        journal = Journal(Path(folder, "journal"), troubles.append)
-        live = Live(journal, sources)
+        writer = Writer(Path(folder, "journal"), Bounds())
+        live = Live(lambda key, what: writer.take(Batch(((key, what),)), 0.0), sources)
         story(live)
-        journal.close(30)
-        assert not troubles, troubles
+        writer.close()
         (lines,) = Path(folder, "journal").glob(f"*{LINES}")
         for ending in (LINES, BLOBS):
             shutil.copyfile(lines.with_suffix(ending), path.parent / f"{path.name}{ending}")
