@@ -5,11 +5,13 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from socket import MSG_DONTWAIT, MSG_PEEK, SHUT_WR, socket, socketpair
+from socket import MSG_DONTWAIT, MSG_PEEK, SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket, socketpair
 
 from loom_shell.replay.handing import OPENED, Sender, write_frame
 from loom_shell.replay.writing import Bounds
 
+ROOM = 1024 * 1024
+"""Bytes in the pipe, as far as the system grants them: what is there is handed over."""
 START_SECONDS = 20.0
 END_SECONDS = 2.0
 """Who has let go of the pipe has nothing to do any more."""
@@ -23,6 +25,7 @@ class WriterProcess:
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self._pipe, theirs = socketpair()
+        self._pipe.setsockopt(SOL_SOCKET, SO_SNDBUF, ROOM)
         with theirs:
             self._process = self._started(theirs)
         self.pid = self._process.pid
@@ -54,7 +57,9 @@ class WriterProcess:
         try:
             write_frame(self._pipe, (folder, bounds))
             said = self._pipe.recv(len(OPENED))
-        except (TimeoutError, ConnectionError):
+        except TimeoutError:
+            raise OSError(errno.ETIMEDOUT, _NO_START) from None
+        except ConnectionError:
             said = b""
         if said != OPENED:
             reason = (said + self._rest()).decode("utf-8", "replace")

@@ -24,8 +24,8 @@ from loom_shell.replay.scrubbing import Scrubber
 from loom_shell.replay.shadow import Shadow
 from loom_shell.replay.writing import Bounds, Files
 
-NICE = 5
-"""Requests go first."""
+NICE = 10
+"""Requests go first, also where both want the same CPU."""
 PAUSE = 0.25
 """Seconds after which it is looked whether what is held has waited long enough."""
 MOST_SECONDS = 60
