@@ -13,7 +13,7 @@ from loom_shell.replay.writing import Bounds
 ROOM = 1024 * 1024
 """Bytes in the pipe, as far as the system grants them: what is there is handed over."""
 START_SECONDS = 20.0
-END_SECONDS = 2.0
+END_SECONDS = 10.0
 """Who has let go of the pipe has nothing to do any more."""
 _NO_START = "its writer did not start"
 _RUN = "import sys; sys.path[:] = sys.argv[1:]; from loom_shell.replay.writer import main; main()"
@@ -32,7 +32,7 @@ class WriterProcess:
         self.sender = Sender(self._pipe)
         try:
             self._open(folder, bounds)
-        except OSError:
+        except BaseException:
             self._process.kill()
             self.end()
             raise

@@ -1,17 +1,19 @@
 """Journals written by the real thing, and read back."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from loom_core.actions import Action, Tell
 from loom_core.values import ExchangeKey, Key
 from loom_shell.replay.blobs import Contents
+from loom_shell.replay.handing import Batch
 from loom_shell.replay.happened import What
 from loom_shell.replay.journal import Journal
 from loom_shell.replay.process import WriterProcess
 from loom_shell.replay.running import Stepped
+from loom_shell.replay.writer import Writer
 from loom_shell.replay.writing import Bounds
 from tests.support.child import children
 
@@ -26,6 +28,16 @@ def journal(folder: Path, bounds: Bounds | None = None) -> Iterator[Journal]:
     finally:
         opened.close(30)
     assert notes == []
+
+
+@contextmanager
+def writing(folder: Path, bounds: Bounds | None = None) -> Iterator[Callable[[Key, What], None]]:
+    """As `journal`, but by the writer alone and in this process: for whoever needs very many of them."""
+    writer = Writer(folder, bounds or Bounds())
+    try:
+        yield lambda key, what: writer.take(Batch(((key, what),)), 0.0)
+    finally:
+        writer.close()
 
 
 def handed(writer: WriterProcess, *events: tuple[Key, What]) -> None:

@@ -26,13 +26,11 @@ from loom_core.lookup import Recalled
 from loom_core.position import Position
 from loom_core.values import Cause, TurnKey
 from loom_core.weaving import Answered
-from loom_shell.replay.handing import Batch
 from loom_shell.replay.reading import BLOBS, LINES
-from loom_shell.replay.writer import Writer
-from loom_shell.replay.writing import Bounds
 from tests.support.compactions import CASES, NEW_CLIENT, OLD_CLIENTS, Case, continued
 from tests.support.conversations import MARKER, Message, Sent, answer, body, prompt, text
 from tests.support.journalled import Live
+from tests.support.journals import writing
 from tests.support.weaving import AGENT, MAIN, SESSION, SIDE, WHOSE, Sources
 
 Story = Callable[[Live], None]
@@ -237,10 +235,9 @@ STORIES: dict[str, Story] = {
 def record(story: Story, path: Path, sources: Sources | None = None) -> Live:
     """Live through it; the journal is `path` with its endings."""
     with TemporaryDirectory() as folder:
-        writer = Writer(Path(folder, "journal"), Bounds())
-        live = Live(lambda key, what: writer.take(Batch(((key, what),)), 0.0), sources)
-        story(live)
-        writer.close()
+        with writing(Path(folder, "journal")) as book:
+            live = Live(book, sources)
+            story(live)
         (lines,) = Path(folder, "journal").glob(f"*{LINES}")
         for ending in (LINES, BLOBS):
             shutil.copyfile(lines.with_suffix(ending), path.parent / f"{path.name}{ending}")
