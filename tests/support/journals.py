@@ -1,5 +1,6 @@
 """Journals written by the real thing, and read back."""
 
+import resource
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from loom_shell.replay.running import Stepped
 from loom_shell.replay.writer import Writer
 from loom_shell.replay.writing import Bounds
 from tests.support.child import children
+
+MEASURED = "COVERAGE_PROCESS_CONFIG"
+"""Who finds no room on the disk must have no figures of coverage to write there either."""
 
 
 @contextmanager
@@ -46,6 +50,11 @@ def handed(writer: WriterProcess, *events: tuple[Key, What]) -> None:
     while queue:
         writer.sender.take(queue)
         writer.sender.send()
+
+
+def fills_the_disk(writer: WriterProcess) -> None:
+    """From now on it can write next to nothing."""
+    resource.prlimit(writer.pid, resource.RLIMIT_FSIZE, (100, 100))
 
 
 def writers(pid: int) -> list[int]:

@@ -1,7 +1,6 @@
 import gzip
 import json
 import os
-import resource
 import signal
 import stat
 import threading
@@ -24,7 +23,7 @@ from loom_shell.replay.reading import recorded
 from loom_shell.replay.running import stepped
 from tests.support.conversations import answer, prompt
 from tests.support.journalled import Live
-from tests.support.journals import journal, ordered, written
+from tests.support.journals import MEASURED, fills_the_disk, journal, ordered, written
 from tests.support.recordings import STORIES, asked, tool_loop
 from tests.support.weaving import MAIN, WHOSE
 
@@ -191,10 +190,13 @@ def test_chunks_beyond_the_room_are_lost(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.spec("journal.disk")
-def test_a_disk_that_takes_nothing_ends_the_journal_with_one_note(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_ends_the_journal_with_one_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(MEASURED, raising=False)
     notes: list[str] = []
     book = Journal(tmp_path / "j", notes.append)
-    resource.prlimit(book._writer.pid, resource.RLIMIT_FSIZE, (100, 100))
+    fills_the_disk(book._writer)
     tool_loop(Live(book))
     book.close(30)
     (note,) = notes

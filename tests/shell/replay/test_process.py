@@ -109,10 +109,9 @@ def test_one_that_does_not_start_is_told(
 def test_one_that_lets_go_of_its_pipe_and_stays_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho >&0\nexec sleep 60 <&-\n", encoding="ascii")
-    python.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(python))
+    opens = "from loom_shell.replay.handing import *; pipe = socket(fileno=0)"
+    leaves = "read_frame(pipe); pipe.sendall(OPENED); pipe.close()"
+    monkeypatch.setattr(module, "_RUN", f"import time; {opens}; {leaves}; time.sleep(60)")
     monkeypatch.setattr(module, "END_SECONDS", 0.05)
     writer = WriterProcess(tmp_path / "j", Bounds())
     assert writer.end() == "its writer ended with status -9"

@@ -1,5 +1,4 @@
 import json
-import resource
 import signal
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from loom_shell.replay.process import WriterProcess
 from loom_shell.replay.reading import recorded
 from loom_shell.replay.writer import Writer
 from loom_shell.replay.writing import Bounds
-from tests.support.journals import handed
+from tests.support.journals import MEASURED, fills_the_disk, handed
 from tests.support.samples import asked
 
 X, Y = ExchangeKey("x"), ExchangeKey("y")
@@ -60,9 +59,12 @@ def test_of_what_found_no_room_the_sessions_are_named_as_far_as_they_are_known(t
 
 
 @pytest.mark.spec("journal.disk")
-def test_a_disk_that_takes_nothing_ends_it_with_a_reason(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_ends_it_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(MEASURED, raising=False)
     process = WriterProcess(tmp_path / "j", Bounds())
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))
+    fills_the_disk(process)
     handed(process, (X, NAMED), (X, RequestEnded(2)))
     assert process.end().endswith(".jsonl: file too large")
 
