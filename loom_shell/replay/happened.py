@@ -8,18 +8,20 @@ from loom_core.values import Key
 
 CHUNKS = (UpstreamChunkReceived, RequestChunkReceived, FileRead)
 """Events that bring bytes."""
+What = Event | Tell | None
+"""An event from outside, a `Tell` that is delivered now, or None: a machine begins anew."""
 
 
 @define(eq=False)
 class Happened:
-    """`what`: an event from outside, a `Tell` that is delivered now, or None: a machine begins anew.
+    """`is_held`: so long it waits.
 
     `clean`: the bytes of a chunk, or of a request's whole body with its first event, without their secrets;
-    None until they are known. `is_held`: so long it waits.
+    None until they are known.
     """
 
     key: Key
-    what: Event | Tell | None
+    what: What
     put_at: float = 0.0
     is_held: bool = False
     clean: bytes | None = None

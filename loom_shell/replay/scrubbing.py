@@ -65,7 +65,7 @@ class Scrubber:
         return "".join((*parts, text[done:])) if parts else text
 
     def content(self, content: bytes) -> bytes:
-        """Piece by piece, so that other threads have their turn; none looks through a piece twice."""
+        """Piece by piece: none is looked through twice."""
         return b"".join(map(self._piece, pieces(content)))
 
     def _piece(self, content: bytes) -> bytes:

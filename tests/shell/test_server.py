@@ -18,13 +18,10 @@ from loom_shell.log import Log
 from loom_shell.server import CannotBind, hypercorn_config, listen
 from loom_shell.simulator import Scenario, Simulator
 from loom_shell.simulator.steps import Send, Step, Wait
-from tests.support.child import DEADLINE, Served, served, started
+from tests.support.child import DEADLINE, GONE, Served, served, started, until_gone
 from tests.support.wire import Answer, Caller, Ended, dial, request, until
 
 pytestmark = pytest.mark.anyio
-
-GONE = 5.0
-"""Seconds within which a process that should be gone is gone."""
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +45,6 @@ async def until_draining(port: int) -> None:
         while (answer := await asked(port, request("GET", "/loom/readyz"))).status != 503:
             pass
     assert msgspec.json.decode(answer.body)["status"] == "draining"
-
-
-async def until_gone(pids: list[int]) -> None:
-    """Wait until none of them runs. A zombie that nobody has buried counts as gone (proc(5))."""
-
-    def runs(pid: int) -> bool:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return stat.rpartition(")")[2].split()[0] != "Z"
-
-    await until(lambda: not any(map(runs, pids)), GONE)
 
 
 class Held:

@@ -1,19 +1,24 @@
 """A Loom that serves and records: what real sockets brought is what a replay runs over."""
 
 import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from loom_core.actions import LogExchange, SendChunk
-from loom_core.events import UpstreamEnded
+from loom_core.events import UpstreamChunkReceived, UpstreamEnded
 from loom_core.values import ExchangeKey
+from loom_shell.cli.main import command_line
 from loom_shell.replay.checking import Check, Part, parts
 from loom_shell.replay.reading import recorded
 from loom_shell.simulator import Simulator
-from tests.support.child import served
+from tests.support.child import runs, served, until_gone
 from tests.support.conversations import prompt
-from tests.support.journals import written
+from tests.support.journals import writers, written
 from tests.support.proxy import loom
 from tests.support.recordings import asked
 from tests.support.wire import dial, request, until
@@ -68,6 +73,79 @@ async def test_a_process_that_is_killed_leaves_what_replays(sim: Simulator, tmp_
         child.process.kill()
         await child.process.wait()
     assert any(isinstance(part.record.event, UpstreamEnded) for part in replayed(folder))
+
+
+async def read(pieces: AsyncIterator[bytes], frames: int) -> bytes:
+    got = b""
+    while got.count(b"\n\n") < frames:
+        got += await anext(pieces)
+    return got
+
+
+@pytest.mark.spec("journal.killed", "journal.apart")
+async def test_of_a_process_that_is_killed_in_the_middle_of_a_stream_all_is_there_that_came_a_second_before(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "j"
+    async with served("--upstream", sim.origin, "--journal", str(folder), home=tmp_path) as child:
+        (writer,) = writers(child.pid)
+        async with await dial(child.port) as caller:
+            path = "/v1/messages?simulate=paced&frames=300&rate=50"
+            await caller.send(request("POST", path, asked(prompt("Tea?")), LINES))
+            assert (await caller.head()).status == 200
+            pieces = caller.pieces()
+            before = await read(pieces, 40)
+            await read(pieces, 50)
+            child.process.kill()
+            await child.process.wait()
+            await until_gone([writer])
+    events = [record.event for record in recorded(folder)]
+    told = b"".join(it.data for it in events if isinstance(it, UpstreamChunkReceived))
+    assert told.startswith(before)
+    assert not any(isinstance(it, UpstreamEnded) for it in events)
+    checked = CliRunner().invoke(command_line(["replay"]), ["replay", "--check", str(folder)])
+    assert (checked.exit_code, "is the same" in checked.stderr) == (0, True)
+
+
+@pytest.mark.spec("journal.writer")
+async def test_without_its_writer_a_process_serves_on_and_notes_it_once(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    async with served("--upstream", sim.origin, "--journal", str(tmp_path / "j"), home=tmp_path) as child:
+        (writer,) = writers(child.pid)
+        os.kill(writer, signal.SIGKILL)
+        await child.until("the journal has stopped")
+        assert all([await call(child.port) for _ in range(3)])
+        assert not runs(writer)
+        child.signal()
+        assert await child.ended() == 0
+    assert len([line for line in child.lines if "journal" in line.get("text", "")]) == 1
+
+
+@pytest.mark.spec("journal.apart")
+async def test_each_worker_has_a_journal_of_its_own_and_no_writer_stays_behind(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    folder = tmp_path / "j"
+
+    def all_writers() -> list[int]:
+        return [it for worker in filter(runs, child.children()) for it in writers(worker)]
+
+    flags = ("--upstream", sim.origin, "--journal", str(folder), "--workers", "2")
+    async with served(*flags, home=tmp_path) as child:
+        await until(lambda: len(all_writers()) == 2)
+        victim = child.children()[0]
+        ends = writers(victim)
+        os.kill(victim, signal.SIGKILL)
+        await until_gone(ends)
+        await until(lambda: len(all_writers()) == 2)
+        left = all_writers()
+        await asyncio.gather(*(call(child.port) for _ in range(6)))
+        child.signal()
+        assert await child.ended() == 0
+        await until_gone(left)
+    steps = [step for part in replayed(folder) for step in part.steps]
+    assert sum(isinstance(action, LogExchange) for step in steps for action in step.actions) == 6
 
 
 @pytest.mark.spec("journal.private")

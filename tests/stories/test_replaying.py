@@ -26,7 +26,7 @@ from tests.stories.test_weaving_story import Sessions
 from tests.support import arms, processes, recordings, world
 from tests.support.conversations import prompt
 from tests.support.journalled import RULES, Live
-from tests.support.journals import journal, ordered
+from tests.support.journals import ordered, writing
 from tests.support.recordings import FOLDER, STORIES, asked
 from tests.support.weaving import AGENT, MAIN, SESSION, WHOSE
 
@@ -94,7 +94,7 @@ class Drawn:
 def test_a_replay_gives_what_the_live_run_gave(how: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "journal")
-        with journal(path) as book:
+        with writing(path) as book:
             live = Live(book)
             drawn = Drawn(live, how)
             for _ in range(how.draw(st.integers(1, 25))):
@@ -111,7 +111,7 @@ def test_whole_sessions_of_the_story_replay_as_they_went(monkeypatch: pytest.Mon
     def replayed(passage: processes.Passage) -> None:
         with TemporaryDirectory() as folder:
             path = Path(folder, "journal")
-            with journal(path) as book:
+            with writing(path) as book:
                 for one in passage.heard:
                     book(processes.KEY, one)
             found = ordered(stepped(recorded(path)))

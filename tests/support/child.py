@@ -12,8 +12,12 @@ from typing import Any
 
 import msgspec
 
+from tests.support.wire import until
+
 DEADLINE = 15.0
 """Seconds for a start or an end; a shared machine can be slow."""
+GONE = 5.0
+"""Seconds within which a process that should be gone is gone."""
 
 
 class Served:
@@ -49,9 +53,8 @@ class Served:
             return code
 
     def children(self) -> list[int]:
-        """The pids of its child processes (proc(5))."""
-        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
-        return [int(pid) for pid in listed.split()]
+        """The pids of its child processes."""
+        return children(self.pid)
 
     async def until(self, what: str) -> re.Match[str]:
         """Wait until its output matches."""
@@ -76,6 +79,25 @@ class Served:
             self.raw_log += piece
             self.changed.set()
         self.changed.set()
+
+
+def children(pid: int) -> list[int]:
+    """The pids of the child processes of a process's first thread (proc(5))."""
+    return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def runs(pid: int) -> bool:
+    """A zombie that nobody has buried does not (proc(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+async def until_gone(pids: list[int], within: float = GONE) -> None:
+    """Wait until none of them runs."""
+    await until(lambda: not any(map(runs, pids)), within)
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:

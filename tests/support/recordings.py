@@ -1,7 +1,7 @@
 """The recorded sessions of tests/recordings, made anew: `just recordings`.
 
 Each is a story that the real driver lives through, with answers of the simulator and texts of our own,
-written by the journal itself.
+written by the journal's own writer.
 """
 
 import json
@@ -24,12 +24,12 @@ from loom_core.lookup import Recalled
 from loom_core.turn import END, FORGOTTEN, SILENCE
 from loom_core.values import Cause, TurnKey
 from loom_core.weaving import Answered
-from loom_shell.replay.journal import Journal
 from loom_shell.replay.reading import BLOBS, LINES
 from tests.support import recorded_transcripts
 from tests.support.compactions import CASES, NEW_CLIENT, OLD_CLIENTS, Case, continued
 from tests.support.conversations import MARKER, Message, Sent, answer, body, prompt, text
 from tests.support.journalled import Live
+from tests.support.journals import writing
 from tests.support.weaving import AGENT, MAIN, MS, SESSION, SIDE, WHOSE, Sources
 
 Story = Callable[[Live], None]
@@ -248,12 +248,9 @@ STORIES: dict[str, Story] = {
 def record(story: Story, path: Path, sources: Sources | None = None) -> Live:
     """Live through it; the journal is `path` with its endings."""
     with TemporaryDirectory() as folder:
-        troubles: list[str] = []
-        journal = Journal(Path(folder, "journal"), troubles.append)
-        live = Live(journal, sources)
-        story(live)
-        journal.close(30)
-        assert not troubles, troubles
+        with writing(Path(folder, "journal")) as book:
+            live = Live(book, sources)
+            story(live)
         (lines,) = Path(folder, "journal").glob(f"*{LINES}")
         for ending in (LINES, BLOBS):
             shutil.copyfile(lines.with_suffix(ending), path.parent / f"{path.name}{ending}")

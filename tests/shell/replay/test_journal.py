@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import stat
 import threading
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,8 +35,8 @@ from loom_shell.replay.running import stepped
 from tests.support import planted
 from tests.support.conversations import answer, prompt
 from tests.support.journalled import Live
-from tests.support.journals import journal, ordered, written
-from tests.support.recordings import asked, tool_loop
+from tests.support.journals import MEASURED, fills_the_disk, journal, ordered, written
+from tests.support.recordings import STORIES, asked, tool_loop
 from tests.support.weaving import MAIN, WHOSE
 
 API_KEY = "sk-ant-api03-AAAAbbbbCCCCddddEEEE"
@@ -80,6 +82,16 @@ def test_no_secret_is_found_in_a_journal_and_it_replays(tmp_path: Path) -> None:
     kinds = {key: [type(it) for it in did] for key, did in live.did.items() if isinstance(key, ExchangeKey)}
     replayed = ordered(stepped(recorded(tmp_path / "j")))
     assert {key: [type(it) for it in replayed[key]] for key in kinds} == kinds
+
+
+@pytest.mark.spec("replay.same", "journal.lossless")
+def test_all_stories_replay_as_they_came_through_the_pipe(tmp_path: Path) -> None:
+    with journal(tmp_path / "j") as book:
+        for name, story in STORIES.items():
+            story(Live(book, process=name))
+    check = Check()
+    assert [it for part in parts(recorded(tmp_path / "j")) if (it := check.differs(part))] == []
+    assert check.compared > 500
 
 
 @pytest.mark.spec("journal.names")
@@ -258,38 +270,75 @@ def test_chunks_beyond_the_room_are_lost(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_disk_that_takes_nothing_ends_the_journal_with_one_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> int:
-        raise OSError(28, os.strerror(28))
-
+    monkeypatch.delenv(MEASURED, raising=False)
     notes: list[str] = []
     book = Journal(tmp_path / "j", notes.append)
-    monkeypatch.setattr("loom_shell.replay.writing.os.write", full)
-    live = Live(book)
-    tool_loop(live)
+    fills_the_disk(book._writer)
+    tool_loop(Live(book))
     book.close(30)
     (note,) = notes
     assert "no space left on device" in note
     assert "nothing more is recorded until the Loom is restarted" in note
 
 
-def test_a_journal_that_is_not_done_in_time_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    goes_on, notes = threading.Event(), list[str]()
-    book = Journal(tmp_path / "j", notes.append)
-    monkeypatch.setattr(book, "_look", lambda _: goes_on.wait(10))
-    book.close(0.1)
-    assert notes == ["the journal was not written to its end within 0.1 seconds: its last events are lost"]
-    goes_on.set()
-    book.close(10)
-
-
-def test_a_fault_of_its_own_ends_the_journal_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.spec("journal.writer")
+def test_a_writer_that_dies_ends_the_journal_with_one_note_and_nothing_else(tmp_path: Path) -> None:
     notes: list[str] = []
-    book = Journal(tmp_path / "j", notes.append)
-    monkeypatch.setattr(book, "_write", lambda _: 1 / 0)
+    noted = threading.Event()
+    book = Journal(tmp_path / "j", lambda text: (notes.append(text), noted.set()))
     live = Live(book)
+    live.answered(live.asks(asked(prompt("Tea?")), (*WHOSE, MAIN)))
+    os.kill(book._writer.pid, signal.SIGKILL)
+    # Nothing has to happen for it to be seen.
+    assert noted.wait(30)
     tool_loop(live)
     book.close(30)
-    assert "ZeroDivisionError" in notes[0]
+    (note,) = notes
+    assert "the journal has stopped (its writer ended with status -9)" in note
     assert not any(isinstance(it, Note) for did in live.did.values() for it in did)
+
+
+@pytest.mark.spec("journal.writer")
+def test_what_comes_once_a_writer_is_dead_is_kept_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 100)
+    notes: list[str] = []
+    noted = threading.Event()
+    book = Journal(tmp_path / "j", lambda text: (notes.append(text), noted.set()))
+    os.kill(book._writer.pid, signal.SIGKILL)
+    assert noted.wait(30)
+    until = time.monotonic() + 30
+    for _ in range(5):
+        book(ExchangeKey("x-1"), UpstreamChunkReceived(1, b"x" * 60))
+        while book._queue:
+            assert time.monotonic() < until
+            time.sleep(0.002)
+    book.close(30)
+    assert len(notes) == 1
+
+
+@pytest.mark.spec("journal.never-waits", "journal.killed")
+def test_a_writer_that_stands_still_keeps_nobody_and_is_not_waited_for_long(tmp_path: Path) -> None:
+    notes: list[str] = []
+    book = Journal(tmp_path / "j", notes.append)
+    os.kill(book._writer.pid, signal.SIGSTOP)
+    for _ in range(40):
+        book(ExchangeKey("x-1"), UpstreamChunkReceived(1, b"x" * 10_000))
+    book.close(0.1)
+    assert notes == ["the journal was not written to its end within 0.1 seconds: its end may be lost"]
+    os.kill(book._writer.pid, signal.SIGCONT)
+    book.close(30)
+    assert len(notes) == 1
+    assert len(list(recorded(tmp_path / "j"))) == 40
+
+
+def test_what_cannot_be_handed_over_ends_the_journal_and_nothing_else(tmp_path: Path) -> None:
+    notes: list[str] = []
+    book = Journal(tmp_path / "j", notes.append)
+    book(ExchangeKey("x-1"), UpstreamChunkReceived(1, b"x"))
+    book(ExchangeKey("x-1"), lambda: None)  # type: ignore[arg-type]
+    book.close(30)
+    (note,) = notes
+    assert "lambda" in note
+    assert "nothing more is recorded until the Loom is restarted" in note
