@@ -4,6 +4,8 @@ The same events give the same states and actions. A recording of the outside eve
 the system, since machines speak to each other only by `Tell`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from loom_core import exchange, transcript, turn
@@ -12,6 +14,7 @@ from loom_core.events import Event
 from loom_core.values import ExchangeKey, Key, TranscriptKey
 
 State = exchange.State | turn.State | transcript.State
+Stepper = Callable[[State, Event], tuple[State, Actions]]
 
 
 def begin(key: Key) -> State:
@@ -27,8 +30,15 @@ def begin(key: Key) -> State:
 
 def step(key: Key, state: State, event: Event) -> tuple[State, Actions]:
     """Route one event to the machine `key` names; its state is the one `begin` gave, stepped on."""
-    if isinstance(key, ExchangeKey):
-        return exchange.step(key, cast("exchange.State", state), event)
-    if isinstance(key, TranscriptKey):
-        return transcript.step(key, cast("transcript.State", state), event)
-    return turn.step(key, cast("turn.State", state), event)
+    return stepper(key)(state, event)
+
+
+def stepper(key: Key) -> Stepper:
+    """The step of the machine that `key` names, for whoever brings it many events."""
+    match key:
+        case ExchangeKey():
+            return cast(Stepper, partial(exchange.step, key))
+        case TranscriptKey():
+            return cast(Stepper, partial(transcript.step, key))
+        case _:
+            return cast(Stepper, partial(turn.step, key))

@@ -20,7 +20,7 @@ from loom_core.actions import (
     WatchFile,
 )
 from loom_core.events import AgentBegan, CallBegan, Event, ShutdownRequested, TimerFired
-from loom_core.loom import State, begin, step
+from loom_core.loom import State, Stepper, begin, stepper
 from loom_core.trace import SpanRecord
 from loom_core.values import ExchangeKey, Key, TranscriptKey, TurnKey
 from loom_shell.log import Log
@@ -46,6 +46,7 @@ class _Timer:
 @define
 class _Machine:
     state: State
+    step: Stepper
     perform: Perform
     timers: dict[str, _Timer] = field(factory=dict)
 
@@ -87,18 +88,13 @@ class Driver:
         if self._journal is not None and isinstance(key, TranscriptKey):
             self._journal(key, None)
         self.end(key)
-        self._machines[key] = _Machine(begin(key), perform)
+        self._machines[key] = _Machine(begin(key), stepper(key), perform)
 
-    def dispatch(self, key: Key, event: Event) -> None:
-        """Hand an event from outside to the machine `key` names; to one that is gone it means nothing."""
-        if self._journal is not None and key in self._machines:
-            self._journal(key, event)
-        self._told(key, event)
+    def dispatch(self, key: Key, event: Event, *, is_told: bool = False) -> None:
+        """Hand an event to the machine `key` names; to one that is gone it means nothing.
 
-    def _told(self, key: Key, event: Event) -> None:
-        """An event from outside, or from another machine.
-
-        A turn's machine begins with the first call, or subagent, that it is told of.
+        It comes from outside, or `is_told` by another machine. A turn's begins with the first call, or
+        subagent, that it is told of.
         """
         machine = self._machines.get(key)
         if machine is None:
@@ -106,7 +102,9 @@ class Driver:
                 return
             self.begin(key, lambda action: self.do(key, action))
             machine = self._machines[key]
-        machine.state, actions = step(key, machine.state, event)
+        if self._journal is not None and not is_told:
+            self._journal(key, event)
+        machine.state, actions = machine.step(machine.state, event)
         for action in actions:
             machine.perform(action)
 
@@ -117,7 +115,7 @@ class Driver:
                 if self._journal is not None and isinstance(key, ExchangeKey):
                     # When an exchange tells depends on its client, which takes the bytes before.
                     self._journal(key, action)
-                self._told(action.key, action.event)
+                self.dispatch(action.key, action.event, is_told=True)
             case LogExchange() if isinstance(key, ExchangeKey):
                 self._log.exchange(key.id, action)
             case ExportSpan(span=span):

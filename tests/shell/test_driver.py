@@ -333,11 +333,11 @@ class Hearing(Driver):
         super().__init__(log)
         self.heard: list[TimerFired] = []
 
-    def dispatch(self, key: Key, event: Event) -> None:
+    def dispatch(self, key: Key, event: Event, *, is_told: bool = False) -> None:
         if isinstance(event, TimerFired):
             self.heard.append(event)
         else:
-            super().dispatch(key, event)
+            super().dispatch(key, event, is_told=is_told)
 
 
 @pytest.mark.spec("tracing.one-timer")
@@ -442,7 +442,7 @@ def test_a_timer_is_never_told_as_early_however_coarse_the_loops_clock_is(tmp_pa
     fired: list[Event] = []
 
     class Listening(Driver):
-        def dispatch(self, key: Key, event: Event) -> None:  # noqa: ARG002 - one key is enough here
+        def dispatch(self, key: Key, event: Event, *, is_told: bool = False) -> None:  # noqa: ARG002
             fired.append(event)
 
     async def story() -> None:
