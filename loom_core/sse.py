@@ -60,8 +60,11 @@ def feed(reader: Reader, data: bytes) -> tuple[Reader, tuple[Frame, ...]]:
     return Reader(rest, at_start=False, after_cr=after_cr, skipping=skipping, skipped=skipped), tuple(frames)
 
 
-_PLAIN = re.compile(rb"event: ([^\n]*)\ndata: ([^\n]*)\n\n")
-"""A frame as Messages API streams have them, nearly all of theirs."""
+_PLAIN = re.compile(rb"^event: ([^\n]*+)\ndata: ([^\n]*+)\n\n", re.MULTILINE)
+"""A frame as Messages API streams have them, nearly all of theirs.
+
+Only where a line begins, and never back over one: else lines full of beginnings would cost their square.
+"""
 _ENDS = b"\n\n"
 _AROUND = len(b"event: \ndata: \n\n")
 

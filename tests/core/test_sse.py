@@ -1,3 +1,5 @@
+import re
+import time
 from itertools import pairwise
 
 import pytest
@@ -142,3 +144,48 @@ def test_a_long_frame_of_a_usual_answer_is_kept(monkeypatch: pytest.MonkeyPatch)
     assert read(b"data: " + long + b"\n\n")[1] == [Frame(b"", long)]
     reader, frames = read(b"data: " + b"x" * 10_000_000 + b"\n\ndata: 2\n\n")
     assert (reader.skipped, frames) == (1, [Frame(b"", b"2")])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"data: " + b"event: " * 60_000,
+        b"event: " * 60_000,
+        b"event: a\n" * 50_000,
+        b"event: a\ndata: b\n" * 25_000,
+        b'data: {"text":"' + b"event: a\\ndata: " * 25_000 + b'"}',
+    ],
+)
+@pytest.mark.spec("observer.bomb-effort")
+def test_beginnings_of_frames_by_the_thousand_cost_no_more_than_other_bytes(
+    monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    """Each of them looked at to the end of all the others would take minutes."""
+    monkeypatch.undo()
+    began = time.thread_time()
+    feed(Reader(), line + b"\n\n")
+    feed(Reader(), line)
+    assert time.thread_time() - began < 2.0
+
+
+frames = st.sampled_from(
+    [
+        b"event: a\ndata: b\n\n",
+        b"event: \ndata: \n\n",
+        b"data: x\n\n",
+        b"event: a\ndata: b\n",
+        b"\n",
+        b"\n\n",
+        b"x",
+    ]
+)
+
+
+@given(st.lists(frames | pieces, max_size=30).map(b"".join))
+@pytest.mark.spec("observer.split")
+def test_the_short_way_takes_the_same_frames_as_the_long_one(stream: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sse, "MAX_FRAME", 2_000)
+        short = read(stream)
+        patch.setattr(sse, "_PLAIN", re.compile(b"(?!)"))
+        assert read(stream) == short
