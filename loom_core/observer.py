@@ -52,7 +52,7 @@ Observed = Stream | Whole | Unobserved
 
 
 def observe(status: int, headers: Headers, *, has_text: bool = True) -> Observed:
-    """Choose how to look at an answer by its head, and whether at the text of a stream too."""
+    """Choose how to look at an answer by its head, and whether at what it says or at its figures alone."""
     kind = (first(headers, b"content-type") or b"").split(b";")[0].strip().lower()
     codings = tokens(headers, b"content-encoding")
     if kind == b"text/event-stream":

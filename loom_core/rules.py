@@ -37,12 +37,13 @@ class Tracing(Struct, frozen=True):
     """What is told of calls, and what spans may hold.
 
     `tells` False: nothing but the log line. `project` is the Phoenix project; `off` content still has
-    figures and names.
+    figures and names. `is_recorded`: a journal shows what answers say.
     """
 
     content: Content = Content.FULL
     project: str = "loom"
     tells: bool = False
+    is_recorded: bool = False
 
 
 class WeaveRules(Struct, frozen=True):

@@ -21,8 +21,8 @@ from loom_core.wrapper import tokens
 
 PRECISE = 60 * SECOND
 """A use is written down again after so long: a write for each call would cost more than its weaving."""
-_CONVERSATIONS = 64
-"""Whose decisions are kept as they were read."""
+_READINGS, _LARGEST = 32, 256 * 1024
+"""Readings of a conversation's decisions that are kept, and characters of the fields of one."""
 UNKNOWN = "the ledger cannot be read"
 STRANGE = "the system prompt does not hold the profile's placeholder"
 
@@ -58,17 +58,19 @@ class Decided(Struct, frozen=True):
     count: int = 0
 
 
-@lru_cache(_CONVERSATIONS)
-def _decided(fields: tuple[str | None, ...]) -> Decided:
-    """The calls of a tool loop replay the same decisions: they are read for the first of them."""
+def _read(fields: tuple[str | None, ...]) -> Decided:
     found = tuple([ledger.decode(text) if text else None for text in fields])
     texts = tuple([decision.text if decision else "" for decision in found])
     return Decided(found, texts, sum(map(tokens, texts)), sum(map(bool, texts)))
 
 
+_known = lru_cache(_READINGS)(_read)
+
+
 def decided(subject: Subject, answers: Answers) -> Decided:
-    """What stands at each anchor."""
-    return _decided(tuple(map(answers.fields.get, subject.names)))
+    """What stands at each anchor: the calls of a tool loop replay the same, read for the first of them."""
+    fields = tuple(map(answers.fields.get, subject.names))
+    return _known(fields) if sum(map(len, filter(None, fields))) <= _LARGEST else _read(fields)
 
 
 def decisions(subject: Subject, answers: Answers) -> tuple[Decision | None, ...]:

@@ -63,12 +63,14 @@ class Ended(Struct, frozen=True):
 def answered(
     taken: Taken, head: UpstreamHeadReceived, attempts: int, sent_at: int
 ) -> tuple[Answer, Observed]:
-    """What stays the same while an answer streams (of a call its request id too), and how it is looked at.
+    """What stays the same while an answer streams, and how it is looked at.
 
-    Only spans have a request id. What was said they alone need to know, and the check of a summary.
+    Its request id is for spans. What it says is for them, for who reads a journal, and for the check of a
+    summary; where there is none of these only its figures are read.
     """
     request_id = (first(head.headers, b"request-id") or b"") if is_call(taken) else b""
-    has_text = taken.asked.rules.tracing.tells or taken.woven is not None
+    rules = taken.asked.rules.tracing
+    has_text = rules.tells or rules.is_recorded or taken.woven is not None
     observed = observe(head.status, head.headers, has_text=has_text)
     return Answer(head.status, head.at, attempts, sent_at, request_id.decode("latin-1")), observed
 

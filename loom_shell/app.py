@@ -224,6 +224,10 @@ class Loom:
         again = asyncio.get_running_loop().call_later
         self._sweep = again(SWEEP_SECONDS, self._watch_lasting) if self._running else None
 
+    def _end_sweep(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+
     async def _status(self) -> dict[str, object]:
         exchanges = {"exchanges": len(self._running), "is_draining": self._draining}
         return {**exchanges, **self._weaver.status(), **await self._readers.status()}
@@ -265,8 +269,7 @@ class Loom:
             after.push_async_callback(self._readers.aclose)
             after.callback(self._driver.end_turns)
             after.push_async_callback(self._upstream.aclose)
-            if self._sweep is not None:
-                after.callback(self._sweep.cancel)
+            after.callback(self._end_sweep)
             await self.drain(0.0)
 
 

@@ -155,6 +155,7 @@ def _rules(found: Found) -> Rules:
         content=Content(found["trace.content"].value),
         project=found["trace.project"].value,
         tells=found["trace.turns"].value,
+        is_recorded=bool(found["journal.dir"].where),
     )
     return Rules(retry, found["max_body_bytes"].value, tracing)
 

@@ -102,13 +102,17 @@ class Readers:
             await self._until_stored()
 
     async def _end_readers(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         async with AsyncExitStack() as each:
-            for one in (self._announcer, self._intro, self._consumer):
-                if one is not None:
-                    each.push_async_callback(one.aclose)
+            each.push_async_callback(self._announcer.aclose)
+            each.push_async_callback(self._end_those_who_read)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _end_those_who_read(self) -> None:
+        for one in (self._consumer, self._intro):
+            if one is not None:
+                await one.aclose()
 
     async def _read_along(self) -> None:
         await self._transcripts.opened.wait()

@@ -138,15 +138,24 @@ def test_the_figures_are_the_same_whether_or_not_the_text_is_read(cuts: list[int
     assert alone == evolve(whole_json, blocks=()) != whole_json
 
 
-@pytest.mark.parametrize(("tells", "woven"), [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    ("tracing", "woven"),
+    [
+        (Tracing(tells=True), None),
+        (Tracing(is_recorded=True), None),
+        (Tracing(), WovenIn("ann", 1, 2)),
+        (Tracing(), None),
+    ],
+)
 @pytest.mark.spec("observer.figures")
-def test_what_was_said_is_read_for_spans_and_for_the_check_of_a_summary(*, tells: bool, woven: bool) -> None:
-    asked = evolve(samples.asked(), rules=Rules(tracing=Tracing(tells=tells)))
-    taken = Taken(asked, b"{}", 2, woven=WovenIn("ann", 1, 2) if woven else None)
+def test_what_was_said_is_read_for_spans_a_journal_and_the_check_of_a_summary(
+    tracing: Tracing, woven: WovenIn | None
+) -> None:
+    taken = Taken(evolve(samples.asked(), rules=Rules(tracing=tracing)), b"{}", 2, woven=woven)
     _, looked = answered(taken, UpstreamHeadReceived(1, 200, head(b"text/event-stream")), 1, 1)
     seen = seen_of(looked, STREAM)
     assert seen is not None
-    assert any(it.text for it in seen.blocks) == (tells or woven)
+    assert any(it.text for it in seen.blocks) == (tracing != Tracing() or woven is not None)
 
 
 @pytest.mark.spec("observer.unfinished")

@@ -3,7 +3,7 @@ import json
 import pytest
 from msgspec.structs import replace as evolve
 
-from loom_core import chain, ledger, wire
+from loom_core import chain, ledger, standing, wire
 from loom_core.actions import Remember
 from loom_core.call import read
 from loom_core.chain import Conversation
@@ -63,6 +63,19 @@ def test_what_stands_is_woven_and_told_in_tokens() -> None:
     assert (told.woven.anchors, told.woven.replayed, told.woven.decided) == (2, 1, "")
     assert (told.woven.began_at, told.woven.ended_at) == (AT, AT + 9 * MS)
     assert told.woven.ephemeral > 0
+
+
+@pytest.mark.spec("weave.memo-bounds", "weave.replays")
+def test_decisions_that_are_too_large_to_be_kept_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = subject()
+    answers = held(one.conversation, Decision(NOTE), Decision(why="nothing found"))
+    kept = standing.decided(one, answers)
+    before = standing._known.cache_info().currsize
+    monkeypatch.setattr(standing, "_LARGEST", 10)
+    other = held(one.conversation, Decision(f"{NOTE}"), Decision(why="nothing was found"))
+    assert standing.decided(one, answers) == kept
+    assert standing.decided(one, other).texts == kept.texts == (NOTE, "")
+    assert standing._known.cache_info().currsize == before
 
 
 @pytest.mark.spec("spans.identity")

@@ -166,7 +166,7 @@ def test_a_file_decides_everything(case: Case) -> None:
         rules=Rules(
             Retry(5, SECOND // 4, 3.0, 2 * SECOND, frozenset({429})),
             200_000_000,
-            Tracing(Content.METADATA, "mine", tells=False),
+            Tracing(Content.METADATA, "mine", tells=False, is_recorded=True),
         ),
         gateway=Gateway(Secret(KEY)),
         allow_open=True,
