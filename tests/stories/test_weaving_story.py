@@ -282,6 +282,7 @@ class InOneProcess(Sessions):
 
 
 @pytest.mark.parametrize("sessions", [WhereNothingAils, InOneProcess, Sessions])
+@pytest.mark.hypothesis
 @pytest.mark.timeout(60 if settings().max_examples < 100 else 3_600)
 @pytest.mark.spec(
     "weave.every-earlier",
