@@ -6,7 +6,7 @@ only where that may be is a text looked through: at letters in escapes, and behi
 """
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
@@ -34,8 +34,18 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RUN = re.compile(r"(?:[^\s\"\\]++|\\++(?:u[0-9a-fA-F]{4}|/))*+")
 _COLON = r"(?:(?<=:\\)|(?<=:\\\\)|(?<=:\\\\\\\\))"
 """Of a slash in escapes, at each depth: it is the first of an address."""
-_QUOTES = re.compile(r"\\.|(\")", re.DOTALL)
-_STRING = re.compile(r"(?:[^\"\\]++|\\.)*+", re.DOTALL)
+_STRING = re.compile(r"(?:[^\"\\\r\n]++|\\.)*+")
+_ENDS = re.compile(
+    r"\"\s*+(?:\Z|[\]}]|[,:]\s*+(?:\Z|[\"{\[]|true\b|false\b|null\b|-?[0-9][0-9.eE+-]*+\s*+(?:[,\]}]|\Z)))"
+)
+"""A quote, and behind it what JSON has there."""
+_BASE64, _BREAK = r"(?:[A-Za-z0-9+/=]|\\+/)", r"(?:\\+[nr])*+"
+_GOES_ON = re.compile(
+    rf"\"\s*+,\s*+\"(?=(?:{_BASE64}{{16,}}+|(?:{_BASE64}*+{_BREAK}\"\s*+,\s*+\")?-----END [^\"]*+|"
+    rf"[A-Z][A-Za-z-]*+: [^\"\r\n]*+|){_BREAK}(?:\Z|\"\s*+(?:[,\]]|\Z)))"
+)
+"""From a line of a private key to the next, in an array of them."""
+_IN_DOUBT = re.compile(r"\"\s*+(?:[,:]\s*+)?\Z")
 
 
 @frozen
@@ -74,7 +84,6 @@ class Depth:
     def __init__(self, whole: str, layers: tuple[Layer, ...]) -> None:
         self.text, self.number = layers[-1].text, len(layers)
         self._whole, self._layers = whole, layers
-        self._quotes: list[int] | None = None
 
     def written(self, at: int) -> int:
         """Where in the whole text a place of this depth is written."""
@@ -84,10 +93,9 @@ class Depth:
 
     def ends(self, begin: int, end: int) -> int:
         """Where the string of the whole text ends that `begin` is in, if that is before `end`."""
-        if self._quotes is None:
-            self._quotes = [self._said(it.start()) for it in _QUOTES.finditer(self._whole) if it[1]]
-        number = bisect_left(self._quotes, begin)
-        return min((end, *self._quotes[number : number + 1]))
+        last = self.written(end)
+        found = string_ends(self._whole, self.written(begin), last)
+        return self._said(found) if found < last else end
 
     def _said(self, at: int) -> int:
         for layer in self._layers:
@@ -109,9 +117,22 @@ def depths(text: str) -> Iterator[Depth]:
 
 
 def string_ends(text: str, begin: int, end: int) -> int:
-    """Where the string ends that `begin` is in, if that is before `end`."""
-    found = _STRING.match(text, begin, end)
-    return found.end() if found and text.startswith('"', found.end()) else end
+    """Where the string of JSON ends that a private key begins in, if that is before `end`.
+
+    With the first line break, or quote that ends no string, it is clear that this is none.
+    """
+    at = begin
+    while (found := _STRING.match(text, at, end)) and text.startswith('"', at := found.end()):
+        if more := _GOES_ON.match(text, at):
+            at = more.end()
+        else:
+            return at if at < end and _ENDS.match(text, at) else end
+    return end
+
+
+def is_cut(text: str, end: int) -> bool:
+    """Whether nobody knows yet if a private key goes on behind this place."""
+    return end == len(text) or _IN_DOUBT.match(text, end) is not None
 
 
 def whole(text: str, begin: int, end: int) -> tuple[int, int]:

@@ -27,6 +27,7 @@ _NO_SECRET = frozenset({b"www-authenticate", b"proxy-authenticate"})
 _FIELD = re.compile(
     rb"(?i)([?&][^=&]*(?:key|token|secret|password|passwd|signature|credential|auth|sig|code)=)([^&]+)"
 )
+_JSON = re.compile(r"\s*[\[{]")
 _BEGAN = "[redacted"
 _LETTERS = bytes.maketrans(b"0123456789ABCDEF", b"abcdefghijklmnop")
 
@@ -58,8 +59,12 @@ class Scrubber:
         return self.content(found)
 
     def text(self, text: str) -> str:
+        """All of a text: it shows by its beginning whether it is JSON."""
+        return self._without(text, in_json=_JSON.match(text) is not None)
+
+    def _without(self, text: str, *, in_json: bool) -> str:
         parts, done = list[str](), 0
-        for begin, end, said in self._finder.places(text):
+        for begin, end, said in self._finder.places(text, in_json=in_json):
             parts += (text[done:begin], self.token(said, len(_octets(text[begin:end]))))
             done = end
         return "".join((*parts, text[done:])) if parts else text
@@ -83,7 +88,7 @@ class Scrubber:
 
     def _scrubbed(self, content: bytes) -> bytes:
         text = content.decode("utf-8", "surrogateescape")
-        clean = self.text(text)
+        clean = self._without(text, in_json=True)
         return content if clean == text else clean.encode("utf-8", "surrogateescape")
 
     def body(self, body: bytes, carried: bytes = b"", *, is_whole: bool = True) -> bytes:

@@ -119,6 +119,15 @@ def test_what_looks_like_the_beginning_of_a_private_key_takes_no_more_than_its_s
     assert b"PRIVATE" not in clean
 
 
+@pytest.mark.spec("journal.secrets")
+def test_of_a_text_that_is_no_json_all_that_follows_a_private_key_goes() -> None:
+    lines = planted.PRIVATE.split("\n")
+    quoted = f'See "{lines[0]}", "b": "{lines[1]}"'
+    assert scrubber().text(quoted).startswith('See "[redacted')
+    assert not planted.shows(planted.PRIVATE, scrubber().text(quoted))
+    assert json.loads(scrubber().text(json.dumps({"a": lines[0], "b": 1})))["b"] == 1
+
+
 def test_of_a_part_that_ends_in_a_secret_the_rest_goes_with_the_next() -> None:
     scrub, whole = scrubber(), f"x {KEY} y".encode()
     for cut in range(len(whole)):
