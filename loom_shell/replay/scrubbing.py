@@ -29,6 +29,9 @@ _FIELD = re.compile(
 )
 _JSON = re.compile(r"\s*[\[{]")
 _BEGAN = "[redacted"
+_OPENING = b"-----BEGIN PRIVATE KEY-----"
+Opened = dict[bytes, int]
+"""How many bytes ago a private key began that goes on, in each text of a body."""
 _LETTERS = bytes.maketrans(b"0123456789ABCDEF", b"abcdefghijklmnop")
 
 
@@ -91,35 +94,49 @@ class Scrubber:
         clean = self._without(text, in_json=True)
         return content if clean == text else clean.encode("utf-8", "surrogateescape")
 
-    def body(self, body: bytes, carried: bytes = b"", *, is_whole: bool = True) -> bytes:
+    def body(
+        self, body: bytes, carried: bytes = b"", *, is_whole: bool = True, opened: Opened | None = None
+    ) -> bytes:
         """A body, or a part of one: `carried` went before.
 
         Of one that goes on, what may be half a secret at its end goes. What a model said in pieces is a text.
+        `opened` is of one body, and kept from part to part.
         """
-        whole = carried + body
-        if deltas.SIGN not in whole:
-            return self._part(whole, is_whole=is_whole)[len(carried) :]
+        whole, opened = carried + body, {} if opened is None else opened
         clean = bytearray(whole)
-        for places in deltas.texts(whole):
+        texts = deltas.texts(whole) if deltas.SIGN in whole else {b"": [(0, len(whole))]}
+        for name, places in texts.items():
             joined = b"".join(whole[begin:end] for begin, end in places)
-            part, at = self._part(joined, is_whole=is_whole), 0
-            if part is joined:
+            before = sum(max(0, min(end, len(carried)) - begin) for begin, end in places)
+            key = _OPENING if opened.pop(name, 0) > before else b""
+            part, since = self._part(key + joined, is_whole=is_whole)
+            if since:
+                opened[name] = since
+            if part == joined:
                 continue
+            at = len(key)
             for begin, end in places:
                 clean[begin:end] = part[at : at + end - begin]
                 at += end - begin
         return bytes(clean[len(carried) :])
 
-    def _part(self, content: bytes, *, is_whole: bool) -> bytes:
+    def _part(self, content: bytes, *, is_whole: bool) -> tuple[bytes, int]:
+        """It, and how many bytes ago a private key began that goes on behind it; 0 if none does."""
         clean = self.content(content)
+        since = 0 if clean == content else self._since(content)
         if is_whole:
-            return clean
+            return clean, since
         text = clean.decode("utf-8", "surrogateescape")
         at = self._finder.breaks_off(text)
         if at is None:
-            return clean
+            return clean, since
         kept = text[:at].encode("utf-8", "surrogateescape")
-        return kept + b"x" * (len(clean) - len(kept))
+        return kept + b"x" * (len(clean) - len(kept)), since
+
+    def _since(self, content: bytes) -> int:
+        text = content.decode("utf-8", "surrogateescape")
+        at = self._finder.open_key(text)
+        return 0 if at is None else len(text[at:].encode("utf-8", "surrogateescape"))
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         if not _SECRET.search(name) or name.lower() in _NO_SECRET:
