@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from loom_core.redaction import PATTERNS
 
@@ -108,11 +108,11 @@ def _moved(at: int, known: list[int], wanted: list[int]) -> int:
     return wanted[number - 1] + at - known[number - 1] if number else at
 
 
-def depths(text: str) -> Iterator[Depth]:
-    """What it says behind its escapes, and behind those that come out then."""
+def depths(text: str, *, is_torn: bool = False) -> Iterator[Depth]:
+    """What it says behind its escapes, and behind those that come out then; `is_torn`: it breaks off."""
     layers: tuple[Layer, ...] = ()
     while len(layers) < DEPTHS and (layer := unescaped(layers[-1].text if layers else text)) is not None:
-        layers = (*layers, layer)
+        layers = (*layers, evolve(layer, text=_untorn(layer.text)) if is_torn else layer)
         yield Depth(text, layers)
 
 
@@ -250,8 +250,8 @@ def last_words(text: str) -> Iterator[tuple[str, Callable[[int], int]]]:
     """What a text breaks off with, as each depth says it, and where that is written."""
     begin = _from(text, len(text) - _LAST)
     yield _untorn(text[begin:]), lambda at: begin + at
-    for depth in depths(_untorn(text[begin:])):
-        yield _untorn(depth.text), lambda at, depth=depth: begin + depth.written(at)  # type: ignore[misc]
+    for depth in depths(_untorn(text[begin:]), is_torn=True):
+        yield depth.text, lambda at, depth=depth: begin + depth.written(at)  # type: ignore[misc]
 
 
 def _untorn(text: str) -> str:

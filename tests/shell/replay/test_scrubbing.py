@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loom_shell.replay.escapes import depths
 from loom_shell.replay.scrubbing import Scrubber
 from loom_shell.simulator.frames import block_frames
 from tests.support import planted
@@ -136,6 +137,18 @@ def test_of_a_part_that_ends_in_a_secret_the_rest_goes_with_the_next() -> None:
         assert KEY.encode() not in first + rest
         # Of what is left the beginning of the pattern alone may be to be seen.
         assert b"AAAA" not in first + rest
+
+
+@pytest.mark.spec("journal.secrets")
+def test_an_escape_of_an_escape_hides_no_half_of_a_secret_wherever_it_is_cut() -> None:
+    secret = text = "AKIAIOSFODNN7EXAMPLE"
+    for _ in range(3):
+        text = "".join(f"\\u{ord(letter):04x}" for letter in text)
+    for cut in range(1, len(text), 5):
+        halves = text[:cut].encode(), text[cut:].encode()
+        scrub = scrubber()
+        clean = (scrub.body(halves[0], is_whole=False) + scrub.body(halves[1], halves[0])).decode()
+        assert not any(planted.shows(secret, it.text) for it in depths(clean))
 
 
 @given(st.sampled_from(SECRETS), st.integers(1, 40_000))
