@@ -179,9 +179,15 @@ def regions(text: str, marks: Iterable[str], seeks: re.Pattern[str], margin: int
     found = [*begun, *(place for mark in marks for place in _marked(text, mark))]
     if "\\u" in text or "\\/" in text:
         found += _escaped(text, seeks)
+    wide = _joined(found, 2 * margin)
+    return _joined([(_from(text, begin - margin), to(text, end + margin)) for begin, end in wide])
+
+
+def _joined(places: Spans, near: int = 0) -> Spans:
+    """Those that meet, or are so near, are one."""
     joined = Spans()
-    for begin, end in sorted((_from(text, begin - margin), to(text, end + margin)) for begin, end in found):
-        if joined and begin <= joined[-1][1]:
+    for begin, end in sorted(places):
+        if joined and begin <= joined[-1][1] + near:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
             joined.append((begin, end))

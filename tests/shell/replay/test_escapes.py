@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loom_shell.replay import escapes
 from loom_shell.replay.escapes import (
     DEPTHS,
     LETTERS,
@@ -98,6 +99,16 @@ def test_what_may_be_a_secret_is_looked_through_with_what_is_around_it(sign: str
 def test_regions_that_meet_are_one() -> None:
     text = "\\u0061 tea" * 1000
     assert regions(text, set(), SEEKS, MARGIN, [(3, 9)]) == [(0, len(text))]
+
+
+def test_for_marks_that_stand_close_to_each_other_ends_are_looked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = list[int]()
+    monkeypatch.setattr(escapes, "to", lambda text, at: asked.append(at) or min(at, len(text)))
+    text = "KEY=\\n" * 10_000
+    assert regions(text, {"KEY="}, SEEKS, MARGIN, []) == [(0, len(text))]
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
