@@ -83,6 +83,7 @@ class Holding:
             case RequestReceived(request=request):
                 self._up[one.key] = _Stream(_codings(request.headers))
                 self._scrubber.headers(request.headers)
+                self._scrubber.target(request.target)
                 self._waits(self._up, one)
             case UpstreamHeadReceived(headers=headers):
                 self._over(self._down, one.key)

@@ -2,7 +2,8 @@
 
 So bytes keep their places, and whoever reads can tell whether two secrets were one. The key that tokens
 are made with is never written. What counts as a secret: the values of certain header lines and query fields,
-those values wherever else they stand, and what the core's redaction finds, also behind the escapes of JSON.
+those values wherever else they stand (a field's, if it has a digit: others may be words), and what the core's
+redaction finds, also behind the escapes of JSON.
 """
 
 import re
@@ -10,6 +11,7 @@ import secrets
 from base64 import b16encode
 from hashlib import blake2b
 from itertools import cycle, islice
+from urllib.parse import unquote_to_bytes
 
 from loom_core.values import Headers
 from loom_shell.replay import deltas
@@ -28,6 +30,7 @@ _FIELD = re.compile(
     rb"(?i)([?&][^=&]*(?:key|token|secret|password|passwd|signature|credential|auth|sig|code)=)([^&]+)"
 )
 _JSON = re.compile(r"\s*[\[{]")
+_DIGIT = re.compile(rb"[0-9]")
 _BEGAN = "[redacted"
 _OPENING = b"-----BEGIN PRIVATE KEY-----"
 Opened = dict[bytes, int]
@@ -57,9 +60,15 @@ class Scrubber:
         return tuple((name, self._value(name, value)) for name, value in headers)
 
     def target(self, target: bytes) -> bytes:
-        """A path with query."""
-        found = _FIELD.sub(lambda it: it[1] + self._token(it[2]), target)
+        """A path with query; what that holds that is secret is looked for everywhere from now on."""
+        found = _FIELD.sub(lambda it: it[1] + self._of_field(it[2]), target)
         return self.content(found)
+
+    def _of_field(self, value: bytes) -> bytes:
+        if _DIGIT.search(value):
+            self._learns(value)
+            self._learns(unquote_to_bytes(value))
+        return self._token(value)
 
     def text(self, text: str) -> str:
         """All of a text: it shows by its beginning whether it is JSON."""
@@ -143,10 +152,12 @@ class Scrubber:
             return self.content(value)
         scheme, space, rest = value.partition(b" ")
         kept, secret = (scheme + space, rest) if space and scheme.isalpha() else (b"", value)
-        text = secret.decode("utf-8", "surrogateescape")
-        if self._finder.learns(text):
-            self._clean.clear()
+        self._learns(secret)
         return kept + self._token(secret)
+
+    def _learns(self, secret: bytes) -> None:
+        if self._finder.learns(secret.decode("utf-8", "surrogateescape")):
+            self._clean.clear()
 
     def _token(self, secret: bytes) -> bytes:
         return self.token(secret.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")

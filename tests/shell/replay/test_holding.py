@@ -91,6 +91,14 @@ def bodies(*happened: tuple[ExchangeKey | TranscriptKey, Event], now: float = 0.
     return [one.clean for one in found.ready(now) if one.clean is not None]
 
 
+@pytest.mark.spec("journal.secrets")
+def test_a_credential_of_a_query_is_looked_for_in_the_body_that_comes_with_it() -> None:
+    begins = asked()
+    begins = evolve(begins, request=evolve(begins.request, target=b"/v1/messages?api_key=plain-words-7"))
+    told = bodies((ONE, begins), (ONE, RequestChunkReceived(1, b"so plain-words-7")), (ONE, RequestEnded(1)))
+    assert not any(b"plain" in it for it in told)
+
+
 @pytest.mark.hypothesis
 @pytest.mark.spec("journal.secrets", "journal.encoded")
 @given(

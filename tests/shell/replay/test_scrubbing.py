@@ -95,6 +95,15 @@ def test_a_credential_in_a_query_goes() -> None:
 
 
 @pytest.mark.spec("journal.secrets")
+def test_a_credential_of_a_query_is_looked_for_everywhere_and_a_word_of_one_is_not() -> None:
+    scrub = scrubber()
+    scrub.target(b"/v1/files?api_key=plain%2Fwords7&sort_key=created_at")
+    clean = scrub.content(b'{"a":"plain%2Fwords7","b":"plain\\/words7","c":"created_at"}')
+    assert b"words7" not in clean
+    assert json.loads(clean)["c"] == "created_at"
+
+
+@pytest.mark.spec("journal.secrets")
 @pytest.mark.parametrize("step", [1, 5, 17, 25])
 def test_a_secret_that_the_model_said_in_pieces_goes(step: int) -> None:
     said = f"The key is {KEY}, keep it."
