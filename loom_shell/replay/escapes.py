@@ -40,10 +40,12 @@ _ENDS = re.compile(
 )
 """A quote, and behind it what JSON has there."""
 _BASE64, _BREAK = r"(?:[A-Za-z0-9+/=]|\\+/)", r"(?:\\+[nr])*+"
-_GOES_ON = re.compile(
-    rf"\"\s*+,\s*+\"(?=(?:{_BASE64}{{16,}}+|(?:{_BASE64}*+{_BREAK}\"\s*+,\s*+\")?-----END [^\"]*+|"
-    rf"[A-Z][A-Za-z-]*+: [^\"\r\n]*+|){_BREAK}(?:\Z|\"\s*+(?:[,\]]|\Z)))"
+_LINE = (
+    rf"(?:{_BASE64}{{16,}}+|(?:{_BASE64}*+{_BREAK}\"\s*+,\s*+\")?-----END [^\"]*+|"
+    rf"[A-Z][A-Za-z-]*+: [^\"\r\n]*+|){_BREAK}(?:\\*+\Z|\"\s*+(?:[,\]]|\Z))"
 )
+_BREAKS_OFF = r"[A-Za-z0-9+/=\\: -]{0,16}(?:\"\s*+(?:,\s*+(?:\"[-END]*+)?)?)?\Z"
+_GOES_ON = re.compile(rf"\"\s*+,\s*+\"(?={_LINE}|{_BREAKS_OFF})")
 """From a line of a private key to the next, in an array of them."""
 _IN_DOUBT = re.compile(r"\"\s*+(?:[,:]\s*+)?\Z")
 

@@ -87,10 +87,10 @@ class Finder:
             found = [it for it in found if not (it.is_open and it.begin in ended)]
         return found
 
-    def open_key(self, text: str) -> int | None:
-        """Where a private key begins that may go on behind the text."""
+    def open_key(self, text: str) -> tuple[int, int] | None:
+        """Where a private key lies that may go on behind the text."""
         found = self._found(text, in_json=True)
-        return min((it.begin for it in found if it.is_open and is_cut(text, it.end)), default=None)
+        return min(((it.begin, it.end) for it in found if it.is_open and is_cut(text, it.end)), default=None)
 
     def breaks_off(self, text: str) -> int | None:
         """Where what may be half a secret begins, if the text ends with one."""

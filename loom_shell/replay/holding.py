@@ -178,7 +178,7 @@ class Holding:
         if again is None:
             known, again = _File(read.file), 0
         carried, written = known.carried[:again], known.clean[again:]
-        opened = {name: since - len(written) for name, since in known.opened.items()}
+        opened = {name: (since - len(written), key) for name, (since, key) in known.opened.items()}
         is_whole = read.data.endswith(b"\n")
         clean = self._scrubber.body(read.data, carried, is_whole=is_whole, opened=opened)
         clean = written + clean[len(written) :]

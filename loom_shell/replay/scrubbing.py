@@ -33,8 +33,8 @@ _JSON = re.compile(r"\s*[\[{]")
 _DIGIT = re.compile(rb"[0-9]")
 _BEGAN = "[redacted"
 _OPENING = b"-----BEGIN PRIVATE KEY-----"
-Opened = dict[bytes, int]
-"""How many bytes ago a private key began that goes on, in each text of a body."""
+Opened = dict[bytes, tuple[int, bytes]]
+"""Of each text in which a private key goes on: how many bytes ago it began, and what to read in its place."""
 _LETTERS = bytes.maketrans(b"0123456789ABCDEF", b"abcdefghijklmnop")
 
 
@@ -117,10 +117,11 @@ class Scrubber:
         for name, places in texts.items():
             joined = b"".join(whole[begin:end] for begin, end in places)
             before = sum(max(0, min(end, len(carried)) - begin) for begin, end in places)
-            key = _OPENING if opened.pop(name, 0) > before else b""
-            part, since = self._part(key + joined, is_whole=is_whole)
-            if since:
-                opened[name] = since
+            since, key = opened.pop(name, (0, b""))
+            key = key if since > before else b""
+            part, goes_on = self._part(key + joined, is_whole=is_whole)
+            if goes_on:
+                opened[name] = goes_on
             if part == joined:
                 continue
             at = len(key)
@@ -129,23 +130,27 @@ class Scrubber:
                 at += end - begin
         return bytes(clean[len(carried) :])
 
-    def _part(self, content: bytes, *, is_whole: bool) -> tuple[bytes, int]:
-        """It, and how many bytes ago a private key began that goes on behind it; 0 if none does."""
+    def _part(self, content: bytes, *, is_whole: bool) -> tuple[bytes, tuple[int, bytes] | None]:
+        """It, and whether a private key goes on behind it (see `Opened`)."""
         clean = self.content(content)
-        since = 0 if clean == content else self._since(content)
+        goes_on = None if clean == content else self._goes_on(content)
         if is_whole:
-            return clean, since
+            return clean, goes_on
         text = clean.decode("utf-8", "surrogateescape")
         at = self._finder.breaks_off(text)
         if at is None:
-            return clean, since
+            return clean, goes_on
         kept = text[:at].encode("utf-8", "surrogateescape")
-        return kept + b"x" * (len(clean) - len(kept)), since
+        return kept + b"x" * (len(clean) - len(kept)), goes_on
 
-    def _since(self, content: bytes) -> int:
+    def _goes_on(self, content: bytes) -> tuple[int, bytes] | None:
         text = content.decode("utf-8", "surrogateescape")
-        at = self._finder.open_key(text)
-        return 0 if at is None else len(text[at:].encode("utf-8", "surrogateescape"))
+        place = self._finder.open_key(text)
+        if place is None:
+            return None
+        since = len(text[place[0] :].encode("utf-8", "surrogateescape"))
+        # In no string of JSON is a line break.
+        return since, _OPENING + (b"\n" if "\n" in text[slice(*place)] else b"")
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         if not _SECRET.search(name) or name.lower() in _NO_SECRET:

@@ -55,11 +55,11 @@ def test_a_backslash_that_begins_no_escape_stays() -> None:
 
 
 def test_a_string_ends_at_a_quote_without_escape_at_any_depth() -> None:
-    text = 'a\\"b","c'
+    text = 'a\\"b":["c'
     assert string_ends(text, 0, len(text)) == 4
     assert string_ends(text, 0, 3) == 3
     (depth,) = depths(text)
-    assert depth.text == 'a"b","c'
+    assert depth.text == 'a"b":["c'
     assert depth.ends(0, len(depth.text)) == 3
     assert depth.ends(6, 7) == 7
 

@@ -206,6 +206,18 @@ def test_a_private_key_of_a_transcript_goes_to_its_end_however_long_it_is(cut: i
 
 
 @pytest.mark.spec("journal.secrets")
+@pytest.mark.parametrize("cut", range(90, 700, 7))
+def test_a_private_key_in_an_array_of_its_lines_goes_wherever_it_is_cut(cut: int) -> None:
+    lines, key = long_key(600)
+    body = json.dumps({"a": key.split("\n")})
+    found, clean = Holding(Scrubber(b"k" * 32)), b""
+    for part in (body[:cut], body[cut:]):
+        found.add(Happened(ONE, UpstreamChunkReceived(1, part.encode())))
+        clean += b"".join(one.clean or b"" for one in found.ready(HELD_SECONDS))
+    assert not any(it[at : at + 8] in clean.decode() for it in lines for at in range(0, 64, 8))
+
+
+@pytest.mark.spec("journal.secrets")
 @pytest.mark.parametrize("form", ["json", "deltas", "source"])
 def test_a_private_key_of_a_body_goes_to_its_end_however_long_it_takes(form: str) -> None:
     lines, key = long_key(CARRIED_OF_STREAM + 9_000)
