@@ -24,12 +24,10 @@ from loom_core.loom import State, Stepper, begin, stepper
 from loom_core.trace import SpanRecord
 from loom_core.values import ExchangeKey, Key, TranscriptKey, TurnKey
 from loom_shell.log import Log
+from loom_shell.replay.happened import What
 
 Perform = Callable[[Action], None]
 Labels = tuple[tuple[str, str], ...]
-Happened = Event | Tell | None
-"""What a journal is told of a machine: an event from outside; what an exchange had waiting to tell is told
-now; None: a machine of a transcript begins anew."""
 
 _SECOND = 1e9
 
@@ -67,7 +65,7 @@ class Driver:
         remember: Callable[[Remember], None] | None = None,
         keep: Callable[[Keep], None] | None = None,
         watch: Callable[[WatchFile], None] | None = None,
-        journal: Callable[[Key, Happened], None] | None = None,
+        journal: Callable[[Key, What], None] | None = None,
     ) -> None:
         self._log = log
         self._export = export or (lambda _: None)

@@ -10,8 +10,8 @@ _BLANK = re.compile(rb"\n\r?\n")
 Places = list[tuple[int, int]]
 
 
-def texts(stream: bytes) -> list[Places]:
-    """The pieces of each text, and last all that is between them; a stream may break off anywhere."""
+def texts(stream: bytes) -> dict[bytes, Places]:
+    """The pieces of each text by its index, and last all that is between; a stream may break off anywhere."""
     said, between = dict[bytes, Places](), Places()
     done = 0
     for begin, end in _frames(stream):
@@ -20,7 +20,7 @@ def texts(stream: bytes) -> list[Places]:
             said.setdefault(index[1], []).append(delta.span(1))
             between.append((done, delta.start(1)))
             done = delta.end(1)
-    return [*said.values(), [*between, (done, len(stream))]]
+    return {**said, b"": [*between, (done, len(stream))]}
 
 
 def _frames(stream: bytes) -> Iterator[tuple[int, int]]:

@@ -6,10 +6,10 @@ only where that may be is a text looked through: at letters in escapes, and behi
 """
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from loom_core.redaction import PATTERNS
 
@@ -34,8 +34,20 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RUN = re.compile(r"(?:[^\s\"\\]++|\\++(?:u[0-9a-fA-F]{4}|/))*+")
 _COLON = r"(?:(?<=:\\)|(?<=:\\\\)|(?<=:\\\\\\\\))"
 """Of a slash in escapes, at each depth: it is the first of an address."""
-_QUOTES = re.compile(r"\\.|(\")", re.DOTALL)
-_STRING = re.compile(r"(?:[^\"\\]++|\\.)*+", re.DOTALL)
+_STRING = re.compile(r"(?:[^\"\\\r\n]++|\\.)*+")
+_ENDS = re.compile(
+    r"\"\s*+(?:\Z|[\]}]|[,:]\s*+(?:\Z|[\"{\[]|true\b|false\b|null\b|-?[0-9][0-9.eE+-]*+\s*+(?:[,\]}]|\Z)))"
+)
+"""A quote, and behind it what JSON has there."""
+_BASE64, _BREAK = r"(?:[A-Za-z0-9+/=]|\\+/)", r"(?:\\+[nr])*+"
+_LINE = (
+    rf"(?:{_BASE64}{{16,}}+|(?:{_BASE64}*+{_BREAK}\"\s*+,\s*+\")?-----END [^\"]*+|"
+    rf"[A-Z][A-Za-z-]*+: [^\"\r\n]*+|){_BREAK}(?:\\*+\Z|\"\s*+(?:[,\]]|\Z))"
+)
+_BREAKS_OFF = r"[A-Za-z0-9+/=\\: -]{0,16}(?:\"\s*+(?:,\s*+(?:\"[-END]*+)?)?)?\Z"
+_GOES_ON = re.compile(rf"\"\s*+,\s*+\"(?={_LINE}|{_BREAKS_OFF})")
+"""From a line of a private key to the next, in an array of them."""
+_IN_DOUBT = re.compile(r"\"\s*+(?:[,:]\s*+)?\Z")
 
 
 @frozen
@@ -74,7 +86,6 @@ class Depth:
     def __init__(self, whole: str, layers: tuple[Layer, ...]) -> None:
         self.text, self.number = layers[-1].text, len(layers)
         self._whole, self._layers = whole, layers
-        self._quotes: list[int] | None = None
 
     def written(self, at: int) -> int:
         """Where in the whole text a place of this depth is written."""
@@ -84,10 +95,9 @@ class Depth:
 
     def ends(self, begin: int, end: int) -> int:
         """Where the string of the whole text ends that `begin` is in, if that is before `end`."""
-        if self._quotes is None:
-            self._quotes = [self._said(it.start()) for it in _QUOTES.finditer(self._whole) if it[1]]
-        number = bisect_left(self._quotes, begin)
-        return min((end, *self._quotes[number : number + 1]))
+        last = self.written(end)
+        found = string_ends(self._whole, self.written(begin), last)
+        return self._said(found) if found < last else end
 
     def _said(self, at: int) -> int:
         for layer in self._layers:
@@ -100,18 +110,31 @@ def _moved(at: int, known: list[int], wanted: list[int]) -> int:
     return wanted[number - 1] + at - known[number - 1] if number else at
 
 
-def depths(text: str) -> Iterator[Depth]:
-    """What it says behind its escapes, and behind those that come out then."""
+def depths(text: str, *, is_torn: bool = False) -> Iterator[Depth]:
+    """What it says behind its escapes, and behind those that come out then; `is_torn`: it breaks off."""
     layers: tuple[Layer, ...] = ()
     while len(layers) < DEPTHS and (layer := unescaped(layers[-1].text if layers else text)) is not None:
-        layers = (*layers, layer)
+        layers = (*layers, evolve(layer, text=_untorn(layer.text)) if is_torn else layer)
         yield Depth(text, layers)
 
 
 def string_ends(text: str, begin: int, end: int) -> int:
-    """Where the string ends that `begin` is in, if that is before `end`."""
-    found = _STRING.match(text, begin, end)
-    return found.end() if found and text.startswith('"', found.end()) else end
+    """Where the string of JSON ends that a private key begins in, if that is before `end`.
+
+    With the first line break, or quote that ends no string, it is clear that this is none.
+    """
+    at = begin
+    while (found := _STRING.match(text, at, end)) and text.startswith('"', at := found.end()):
+        if more := _GOES_ON.match(text, at):
+            at = more.end()
+        else:
+            return at if at < end and _ENDS.match(text, at) else end
+    return end
+
+
+def is_cut(text: str, end: int) -> bool:
+    """Whether nobody knows yet if a private key goes on behind this place."""
+    return end == len(text) or _IN_DOUBT.match(text, end) is not None
 
 
 def whole(text: str, begin: int, end: int) -> tuple[int, int]:
@@ -158,9 +181,15 @@ def regions(text: str, marks: Iterable[str], seeks: re.Pattern[str], margin: int
     found = [*begun, *(place for mark in marks for place in _marked(text, mark))]
     if "\\u" in text or "\\/" in text:
         found += _escaped(text, seeks)
+    wide = _joined(found, 2 * margin)
+    return _joined([(_from(text, begin - margin), to(text, end + margin)) for begin, end in wide])
+
+
+def _joined(places: Spans, near: int = 0) -> Spans:
+    """Those that meet, or are so near, are one."""
     joined = Spans()
-    for begin, end in sorted((_from(text, begin - margin), to(text, end + margin)) for begin, end in found):
-        if joined and begin <= joined[-1][1]:
+    for begin, end in sorted(places):
+        if joined and begin <= joined[-1][1] + near:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
             joined.append((begin, end))
@@ -229,8 +258,8 @@ def last_words(text: str) -> Iterator[tuple[str, Callable[[int], int]]]:
     """What a text breaks off with, as each depth says it, and where that is written."""
     begin = _from(text, len(text) - _LAST)
     yield _untorn(text[begin:]), lambda at: begin + at
-    for depth in depths(_untorn(text[begin:])):
-        yield _untorn(depth.text), lambda at, depth=depth: begin + depth.written(at)  # type: ignore[misc]
+    for depth in depths(_untorn(text[begin:]), is_torn=True):
+        yield depth.text, lambda at, depth=depth: begin + depth.written(at)  # type: ignore[misc]
 
 
 def _untorn(text: str) -> str:

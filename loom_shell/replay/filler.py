@@ -21,7 +21,7 @@ from loom_core.wordings import (
     SUMMARISER,
 )
 from loom_core.wrapper import BACKGROUND, EARLIER, NOTED, NOW
-from loom_shell.replay.scrubbing import Scrubber
+from loom_shell.replay.scrubbing import Opened, Scrubber
 
 _PHRASES = sorted(
     {CANARY.decode(), DEMAND, ATTRIBUTION, ADDITIONAL, CONTINUED, REMINDER, SUMMARISER.begins}
@@ -85,8 +85,10 @@ class Filler(Scrubber):
     def content(self, content: bytes) -> bytes:
         return self.text(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
-    def body(self, body: bytes, carried: bytes = b"", *, is_whole: bool = True) -> bytes:
-        del carried, is_whole
+    def body(
+        self, body: bytes, carried: bytes = b"", *, is_whole: bool = True, opened: Opened | None = None
+    ) -> bytes:
+        del carried, is_whole, opened
         return self.content(body)
 
     def _word(self, found: re.Match[str]) -> str:

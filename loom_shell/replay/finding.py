@@ -15,6 +15,7 @@ from loom_shell.replay.escapes import (
     MARGIN,
     WIDE,
     depths,
+    is_cut,
     last_words,
     regions,
     seeking,
@@ -69,17 +70,27 @@ class Finder:
             self._seeks = seeking(self._letters)
         return True
 
-    def places(self, text: str) -> list[tuple[int, int, str]]:
-        """Each as one, in order, and what it says."""
+    def places(self, text: str, *, in_json: bool = True) -> list[tuple[int, int, str]]:
+        """Each as one, in order, and what it says. `in_json`: with a string of JSON ends a key in it."""
+        found = self._found(text, in_json=in_json)
+        return list(_joined(text, found)) if found else []
+
+    def _found(self, text: str, *, in_json: bool) -> list[Place]:
         marks = marks_in(text)
-        spans = redaction.found(text, marks, partial(string_ends, text))
+        spans = redaction.found(text, marks, partial(string_ends, text) if in_json else _last)
         found = [*(Place(*it, 0, text[slice(*it)]) for it in spans), *self._known_in(text)]
         if "\\" in text:
             found = [Place(*whole(text, it.begin, it.end), 0, it.said) for it in found]
-            found += self._hidden(text, marks, [(it.begin, it.begin + WIDE) for it in found if it.is_open])
+            begun = [(it.begin, it.begin + WIDE) for it in found if it.is_open]
+            found += self._hidden(text, marks, begun, in_json=in_json)
             ended = {it.begin for it in found if it.is_key and not it.is_open}
             found = [it for it in found if not (it.is_open and it.begin in ended)]
-        return list(_joined(text, found)) if found else []
+        return found
+
+    def open_key(self, text: str) -> tuple[int, int] | None:
+        """Where a private key lies that may go on behind the text."""
+        found = self._found(text, in_json=True)
+        return min(((it.begin, it.end) for it in found if it.is_open and is_cut(text, it.end)), default=None)
 
     def breaks_off(self, text: str) -> int | None:
         """Where what may be half a secret begins, if the text ends with one."""
@@ -88,31 +99,33 @@ class Finder:
         begins += [at for it in self._known if (at := _begins(it, text)) is not None]
         return min(begins, default=None)
 
-    def _hidden(self, text: str, marks: set[str], begun: list[tuple[int, int]]) -> Iterator[Place]:
+    def _hidden(
+        self, text: str, marks: set[str], begun: list[tuple[int, int]], *, in_json: bool
+    ) -> Iterator[Place]:
         """Those that escapes have a part in."""
         done = 0
         for begin, end in regions(text, marks, self._seeks, self._margin, begun):
             if end <= done:
                 continue
             done = end
-            found, is_cut = self._behind(text, begin, done)
-            while is_cut and done < len(text):
+            found, goes_on = self._behind(text[begin:done], in_json=in_json)
+            while goes_on and done < len(text):
                 done = to(text, done + done - begin)
-                found, is_cut = self._behind(text, begin, done)
-            yield from found
+                found, goes_on = self._behind(text[begin:done], in_json=in_json)
+            yield from (it._replace(begin=begin + it.begin, end=begin + it.end) for it in found)
 
-    def _behind(self, text: str, begin: int, end: int) -> tuple[list[Place], bool]:
+    def _behind(self, text: str, *, in_json: bool) -> tuple[list[Place], bool]:
         """Those of a part, and whether one may go on behind it."""
-        found, is_cut = list[Place](), False
-        for depth in depths(text[begin:end]):
+        found, goes_on = list[Place](), False
+        for depth in depths(text):
             said = depth.text
-            spans = redaction.found(said, marks_in(said), depth.ends)
+            spans = redaction.found(said, marks_in(said), depth.ends if in_json else _last)
             places = (Place(*it, 0, said[slice(*it)]) for it in spans)
             for first, last, _, what in (*places, *self._known_in(said)):
-                is_cut = is_cut or last == len(said)
-                begins, ends = map(depth.written, whole(said, first, last))
-                found.append(Place(begin + begins, begin + ends, depth.number, what))
-        return found, is_cut
+                begin, end = map(depth.written, whole(said, first, last))
+                found.append(Place(begin, end, depth.number, what))
+                goes_on = goes_on or last == len(said) or is_cut(text, end)
+        return found, goes_on
 
     def _known_in(self, text: str) -> Iterator[Place]:
         for form, secret in self._known.items():
@@ -120,6 +133,10 @@ class Finder:
             while at >= 0:
                 yield Place(at, at + len(form), 0, secret)
                 at = text.find(form, at + len(form))
+
+
+def _last(_: int, end: int) -> int:
+    return end
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -138,7 +155,7 @@ def _half(said: str) -> int | None:
     at = len(said) - (back.end() if back else 0)
     begins = [at] if marks_in(said[at:]) else []
     more = said + _MORE
-    spans = redaction.found(more, marks_in(more), lambda _, end: end)
+    spans = redaction.found(more, marks_in(more), _last)
     begins += [begin for begin, end in spans if begin < len(said) < end]
     return min(begins, default=None)
 

@@ -9,7 +9,8 @@ from loom_core.values import Key
 CHUNKS = (UpstreamChunkReceived, RequestChunkReceived, FileRead)
 """Events that bring bytes."""
 What = Event | Tell | None
-"""An event from outside, a `Tell` that is delivered now, or None: a machine begins anew."""
+"""What a journal is told: an event from outside; a `Tell` of an exchange that is delivered now; None: a
+machine of a transcript begins anew."""
 
 
 @define(eq=False)

@@ -26,7 +26,7 @@ from loom_core.events import (
 from loom_core.values import Headers, Key
 from loom_shell.replay.happened import CHUNKS, Happened
 from loom_shell.replay.recoding import recoded
-from loom_shell.replay.scrubbing import CARRIED, CARRIED_OF_STREAM, Scrubber
+from loom_shell.replay.scrubbing import CARRIED, CARRIED_OF_STREAM, Opened, Scrubber
 
 HELD_SECONDS = 10.0
 HELD_BYTES = 64 * 1024 * 1024
@@ -42,6 +42,7 @@ class _Stream:
     codings: tuple[str, ...] = ()
     waiting: list[Happened] = field(factory=list)
     carried: bytes = b""
+    opened: Opened = field(factory=dict)
     is_changed: bool = False
 
 
@@ -53,6 +54,7 @@ class _File:
     end: int = 0
     carried: bytes = b""
     clean: bytes = b""
+    opened: Opened = field(factory=dict)
 
     def again(self, read: FileRead) -> int | None:
         """How much of that stands before what a read brings; None if that is of something else."""
@@ -81,6 +83,7 @@ class Holding:
             case RequestReceived(request=request):
                 self._up[one.key] = _Stream(_codings(request.headers))
                 self._scrubber.headers(request.headers)
+                self._scrubber.target(request.target)
                 self._waits(self._up, one)
             case UpstreamHeadReceived(headers=headers):
                 self._over(self._down, one.key)
@@ -162,7 +165,7 @@ class Holding:
 
     def _clean(self, stream: _Stream, body: bytes, *, is_whole: bool) -> bytes:
         if not stream.codings or not body:
-            return self._scrubber.body(body, stream.carried, is_whole=is_whole)
+            return self._scrubber.body(body, stream.carried, is_whole=is_whole, opened=stream.opened)
         # No byte of a compressed body can be replaced, and none be read without those before it.
         is_all = is_whole and not stream.carried
         clean = recoded(stream.codings, body, self._scrubber) if is_all else None
@@ -175,13 +178,15 @@ class Holding:
         if again is None:
             known, again = _File(read.file), 0
         carried, written = known.carried[:again], known.clean[again:]
-        clean = self._scrubber.body(read.data, carried, is_whole=read.data.endswith(b"\n"))
+        opened = {name: (since - len(written), key) for name, (since, key) in known.opened.items()}
+        is_whole = read.data.endswith(b"\n")
+        clean = self._scrubber.body(read.data, carried, is_whole=is_whole, opened=opened)
         clean = written + clean[len(written) :]
         if len(self._files) >= _MOST_FILES:
             self._files.pop(next(iter(self._files)))
         last = (carried + read.data)[-CARRIED:]
         end = read.offset + len(read.data)
-        self._files[key] = _File(read.file, end, last, (known.clean[:again] + clean)[-CARRIED:])
+        self._files[key] = _File(read.file, end, last, (known.clean[:again] + clean)[-CARRIED:], opened)
         return clean
 
 

@@ -1,6 +1,7 @@
 """The writer's process, as the one that serves holds it."""
 
 import errno
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -16,6 +17,7 @@ START_SECONDS = 20.0
 END_SECONDS = 10.0
 """Who has let go of the pipe has nothing to do any more."""
 _NO_START = "its writer did not start"
+_HUNG = "its writer hung, and ended itself"
 _RUN = "import sys; sys.path[:] = sys.argv[1:]; from loom_shell.replay.writer import main; main()"
 """It finds what this process finds, however that was started."""
 
@@ -88,7 +90,9 @@ class WriterProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        return said or (f"its writer ended with status {status}" if status else "")
+        if said or not status:
+            return said
+        return _HUNG if status == -signal.SIGALRM else f"its writer ended with status {status}"
 
     def _rest(self) -> bytes:
         """All that it still says."""

@@ -20,30 +20,38 @@ _BROTLI_QUALITY, _ZSTD_LEVEL = 4, 3
 
 def recoded(codings: tuple[str, ...], body: bytes, scrubber: Scrubber) -> bytes | None:
     """None where it must not be written at all."""
-    found = undone(codings, body)
+    found = _layers(codings, body)
     if found is None:
         return None
-    text, is_whole = found
+    (*coded, text), is_whole = found
     clean = scrubber.body(text, is_whole=is_whole)
-    if clean == text:
+    # A coding may hold bytes that are no part of the text, such as the name of a file.
+    if clean == text and all(scrubber.content(it) == it for it in coded):
         return body
     return done(codings, clean) if is_whole else None
 
 
 def undone(codings: tuple[str, ...], body: bytes) -> tuple[bytes, bool] | None:
     """What it says, and whether that is all; None if nobody knows, or it is more than may be read."""
+    found = _layers(codings, body)
+    return (found[0][-1], found[1]) if found else None
+
+
+def _layers(codings: tuple[str, ...], body: bytes) -> tuple[list[bytes], bool] | None:
+    """It in all of its codings, then without one after the other."""
     if len(codings) > MAX_CODINGS:
         return None
-    is_whole = True
+    layers, is_whole = [body], True
     for coding in reversed(codings):
-        text = decoded((coding,), body)
+        text = decoded((coding,), layers[-1])
         if text is None or len(text) >= MAX_DECODED:
             return None
-        ends = _ENDS[coding](body)
+        ends = _ENDS[coding](layers[-1])
         if ends is None:
             return None
-        body, is_whole = text, is_whole and ends
-    return body, is_whole
+        layers.append(text)
+        is_whole = is_whole and ends
+    return layers, is_whole
 
 
 def done(codings: tuple[str, ...], text: bytes) -> bytes:

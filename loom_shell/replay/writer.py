@@ -7,6 +7,7 @@ is slow is told less (see `journal.py`).
 import os
 import secrets
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
@@ -29,7 +30,7 @@ NICE = 10
 PAUSE = 0.25
 """Seconds after which it is looked whether what is held has waited long enough."""
 MOST_SECONDS = 60
-"""A batch, or all that is held at the end, takes less by far: what hangs so long outlives nobody."""
+"""One event takes less by far: what hangs so long outlives nobody."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A Ctrl-C, or the end of a service, is for the process that serves, which ends the pipe."""
 _MOST_SESSIONS = 4_096
@@ -38,7 +39,9 @@ _MOST_SESSIONS = 4_096
 class Writer:
     """Takes what happened, in order, and writes it without its secrets. OSError as it comes."""
 
-    def __init__(self, folder: Path, bounds: Bounds) -> None:
+    def __init__(self, folder: Path, bounds: Bounds, goes_on: Callable[[], object] = int) -> None:
+        """`goes_on` is called for each event, when it is taken and when it is written."""
+        self._goes_on = goes_on
         self._files = Files(folder, bounds, secrets.token_hex(3))
         self._scrubber = Scrubber()
         self._holding = Holding(self._scrubber)
@@ -58,6 +61,7 @@ class Writer:
     def take(self, batch: Batch, now: float) -> None:
         """Write it, and what else waits for nothing any more."""
         for key, what in batch.events:
+            self._goes_on()
             self._holding.add(Happened(key, what, now))
         self._write(now)
         if batch.lost:
@@ -72,6 +76,7 @@ class Writer:
 
     def _write(self, now: float) -> None:
         for one in self._holding.ready(now):
+            self._goes_on()
             match one.what:
                 case None:
                     self._shadow.begins(one.key)
@@ -133,7 +138,8 @@ def main() -> None:
 def _written(pipe: socket) -> str:
     """Why what comes was not written to its end; "" if it was."""
     try:
-        writer = Writer(*read_frame(pipe))
+        folder, bounds = read_frame(pipe)
+        writer = Writer(folder, bounds, _goes_on)
         pipe.sendall(OPENED)
     except EOFError:
         return ""
@@ -153,11 +159,15 @@ def _write_all(writer: Writer, receiver: Receiver) -> None:
         while True:
             signal.alarm(0)
             batch = receiver.receive(PAUSE if writer.holds else None)
-            signal.alarm(MOST_SECONDS)
+            _goes_on()
             writer.take(batch, monotonic())
     except EOFError:
-        signal.alarm(MOST_SECONDS)
+        _goes_on()
         writer.close()
+
+
+def _goes_on() -> None:
+    signal.alarm(MOST_SECONDS)
 
 
 def _reason(error: OSError) -> str:

@@ -10,7 +10,7 @@ def frame(index: int, words: bytes, end: bytes = b"\n", kind: bytes = b"text") -
 
 
 def said(stream: bytes) -> list[bytes]:
-    found = texts(stream)
+    found = list(texts(stream).values())
     places = sorted(place for it in found for place in it)
     assert b"".join(stream[begin:end] for begin, end in places) == stream
     return [b"".join(stream[begin:end] for begin, end in it) for it in found[:-1]]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loom_shell.replay import escapes
 from loom_shell.replay.escapes import (
     DEPTHS,
     LETTERS,
@@ -54,11 +55,11 @@ def test_a_backslash_that_begins_no_escape_stays() -> None:
 
 
 def test_a_string_ends_at_a_quote_without_escape_at_any_depth() -> None:
-    text = 'a\\"b","c'
+    text = 'a\\"b":["c'
     assert string_ends(text, 0, len(text)) == 4
     assert string_ends(text, 0, 3) == 3
     (depth,) = depths(text)
-    assert depth.text == 'a"b","c'
+    assert depth.text == 'a"b":["c'
     assert depth.ends(0, len(depth.text)) == 3
     assert depth.ends(6, 7) == 7
 
@@ -98,6 +99,16 @@ def test_what_may_be_a_secret_is_looked_through_with_what_is_around_it(sign: str
 def test_regions_that_meet_are_one() -> None:
     text = "\\u0061 tea" * 1000
     assert regions(text, set(), SEEKS, MARGIN, [(3, 9)]) == [(0, len(text))]
+
+
+def test_for_marks_that_stand_close_to_each_other_ends_are_looked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = list[int]()
+    monkeypatch.setattr(escapes, "to", lambda text, at: asked.append(at) or min(at, len(text)))
+    text = "KEY=\\n" * 10_000
+    assert regions(text, {"KEY="}, SEEKS, MARGIN, []) == [(0, len(text))]
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,46 @@ def test_half_a_secret_at_the_end_is_noticed() -> None:
     assert finder.breaks_off('so \\"x-api-key\\": \\"\\u00301234\\u00') == 20
     assert finder.breaks_off("so plain-words on") is None
     assert finder.breaks_off("so its api-key is this") is None
+
+
+LINES = PRIVATE.split("\n")
+SOURCES = {
+    "go": " +\n".join(f'"{line}\\n"' for line in LINES),
+    "python": "(\n" + "\n".join(f'    "{line}\\n"' for line in LINES) + "\n)",
+    "a list": "[\n" + "\n".join(f'    "{line}\\n",' for line in LINES) + "\n]",
+    "calls": "\n".join(f'file.write("{line}\\n")' for line in LINES),
+    "pgp": PRIVATE.replace("\n", '\nVersion: X\nComment: Use "gpg", "gpg2"\n\n', 1),
+    "json": json.dumps(LINES),
+    "json, in lines": json.dumps({"key": [*LINES[:1], "Proc-Type: 4,ENCRYPTED", "", *LINES[1:]]}, indent=2),
+    "json, without its end": json.dumps({"key": LINES[:2], "b": "tea"}),
+}
+
+
+@pytest.mark.spec("journal.secrets")
+@pytest.mark.parametrize("form", SOURCES)
+@pytest.mark.parametrize("first", ["B", "\\u0042"])
+def test_no_quote_ends_a_private_key_but_that_of_its_string_of_json(form: str, first: str) -> None:
+    text = SOURCES[form].replace("BEGIN", f"{first}EGIN")
+    for before in ("", "tea " * 99):
+        (written, _), *more = found(before + text)
+        assert not more
+        rest = (before + text).replace(written, "")
+        assert not any(line[:8] in rest for line in LINES[1:-1])
+        if form.startswith("json"):
+            said = json.loads(text.replace(written, "x"))
+            assert said in (["x"], {"key": ["x"]}, {"key": ["x"], "b": "tea"})
+
+
+@pytest.mark.parametrize(
+    "behind", ['","b":[1]}', '" , "abcdefghijklmnopqrst" : 1}', '"\n]\n', '":null}', '",-1.5e3]', '"', '",']
+)
+def test_a_string_of_json_ends_a_private_key(behind: str) -> None:
+    for begin in (f"{LINES[0]} x", LINES[0].replace("BEGIN", "BEGI\\u004e") + "x"):
+        ((written, _),) = found(f'{{"a":"so {begin}{behind}')
+        assert written == begin
+
+
+def test_nothing_ends_a_private_key_in_a_text_that_is_no_json() -> None:
+    text = f'"{LINES[0]}","b":"{LINES[1]}"'
+    assert [it[:2] for it in Finder().places(text, in_json=False)] == [(1, len(text))]
+    assert [it[:2] for it in Finder().places(text)] == [(1, len(LINES[0]) + 1)]

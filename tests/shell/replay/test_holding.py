@@ -20,11 +20,11 @@ from loom_core.events import (
 from loom_core.position import WITNESS
 from loom_core.values import ExchangeKey, TranscriptKey
 from loom_shell.replay.deltas import texts
-from loom_shell.replay.escapes import depths
+from loom_shell.replay.escapes import DEPTHS, depths
 from loom_shell.replay.happened import Happened
 from loom_shell.replay.holding import HELD_BYTES, HELD_SECONDS, Holding
 from loom_shell.replay.recoding import done, undone
-from loom_shell.replay.scrubbing import Scrubber
+from loom_shell.replay.scrubbing import CARRIED, CARRIED_OF_STREAM, Scrubber
 from tests.support import planted
 from tests.support.samples import asked
 
@@ -91,6 +91,14 @@ def bodies(*happened: tuple[ExchangeKey | TranscriptKey, Event], now: float = 0.
     return [one.clean for one in found.ready(now) if one.clean is not None]
 
 
+@pytest.mark.spec("journal.secrets")
+def test_a_credential_of_a_query_is_looked_for_in_the_body_that_comes_with_it() -> None:
+    begins = asked()
+    begins = evolve(begins, request=evolve(begins.request, target=b"/v1/messages?api_key=plain-words-7"))
+    told = bodies((ONE, begins), (ONE, RequestChunkReceived(1, b"so plain-words-7")), (ONE, RequestEnded(1)))
+    assert not any(b"plain" in it for it in told)
+
+
 @pytest.mark.hypothesis
 @pytest.mark.spec("journal.secrets", "journal.encoded")
 @given(
@@ -123,11 +131,12 @@ def test_a_secret_in_any_coding_and_any_pieces_goes_and_the_events_stay(
 
 @pytest.mark.hypothesis
 @pytest.mark.spec("journal.secrets")
-@given(st.data(), planted.said(), st.integers(0, 1), st.sampled_from(["deltas", "body"]))
+@given(st.data(), planted.said(), st.sampled_from(["deltas", "body"]))
 def test_a_secret_in_escapes_and_pieces_goes_however_long_they_take(
-    how: st.DataObject, said: tuple[str, str], depth: int, form: str
+    how: st.DataObject, said: tuple[str, str], form: str
 ) -> None:
     secret, text = said
+    depth = how.draw(st.integers(0, DEPTHS - (form == "deltas")))
     whole = how.draw(planted.nested(text, depth))
     body = how.draw(planted.streamed(whole)) if form == "deltas" else whole.encode("utf-8", "surrogatepass")
     found, clean = Holding(Scrubber(b"k" * 32)), b""
@@ -139,7 +148,7 @@ def test_a_secret_in_escapes_and_pieces_goes_however_long_they_take(
     assert not planted.shows(secret, told)
     assert not any(planted.shows(secret, it.text) for it in depths(told))
     if form == "deltas":
-        told = b"".join(clean[begin:end] for begin, end in texts(clean)[0]).decode("utf-8", "replace")
+        told = b"".join(clean[begin:end] for begin, end in texts(clean)[b"1"]).decode("utf-8", "replace")
         assert not any(planted.shows(secret, it) for it in (told, *(it.text for it in depths(told))))
 
 
@@ -167,6 +176,71 @@ def test_a_secret_of_a_transcript_is_found_though_two_reads_share_it(secret: str
         )
         assert second.startswith(first[again:])
         assert not planted.shows(secret, json.loads(first[:again] + second)["text"])
+
+
+def long_key(size: int) -> tuple[list[str], str]:
+    """Its lines, of so many bytes together, and all of it."""
+    lines = [f"{number:08}".translate(LETTERS) * 8 for number in range(size // 64)]
+    return lines, "\n".join([planted.PRIVATE.partition("\n")[0], *lines, planted.PRIVATE.rpartition("\n")[2]])
+
+
+LETTERS = str.maketrans("0123456789", "AbCdEfGhIj")
+
+
+@pytest.mark.spec("journal.secrets")
+@pytest.mark.parametrize("cut", [500, CARRIED - 50, CARRIED + 50, CARRIED + WITNESS + 70, CARRIED + 4_000])
+@pytest.mark.parametrize("before", ["", '{"a":1}\n', f'["{"tea " * 99}"]\n'])
+def test_a_private_key_of_a_transcript_goes_to_its_end_however_long_it_is(cut: int, before: str) -> None:
+    lines, key = long_key(CARRIED * 3)
+    line = before.encode() + json.dumps({"text": f"so {key} it is", "b": "tea"}).encode() + b"\n"
+    places = [0, *range(cut, len(line), cut), len(line)]
+    reads = [(max(0, at - WITNESS), end) for at, end in pairwise(places)]
+    clean = bodies(
+        *((FILE, FileRead(1, "1", at, line[at:end], len(line), is_current=True)) for at, end in reads)
+    )
+    whole = clean[0] + b"".join(it[WITNESS:] for it in clean[1:])
+    assert not any(it in whole.decode() for it in lines)
+    assert whole.startswith(before.encode() + b'{"text": "so [redacted')
+    assert json.loads(whole.splitlines()[-1])["b"] == "tea"
+    assert whole.endswith(b' it is", "b": "tea"}\n')
+
+
+@pytest.mark.spec("journal.secrets")
+@pytest.mark.parametrize("cut", range(90, 700, 7))
+def test_a_private_key_in_an_array_of_its_lines_goes_wherever_it_is_cut(cut: int) -> None:
+    lines, key = long_key(600)
+    body = json.dumps({"a": key.split("\n")})
+    found, clean = Holding(Scrubber(b"k" * 32)), b""
+    for part in (body[:cut], body[cut:]):
+        found.add(Happened(ONE, UpstreamChunkReceived(1, part.encode())))
+        clean += b"".join(one.clean or b"" for one in found.ready(HELD_SECONDS))
+    assert not any(it[at : at + 8] in clean.decode() for it in lines for at in range(0, 64, 8))
+
+
+@pytest.mark.spec("journal.secrets")
+@pytest.mark.parametrize("form", ["json", "deltas", "source"])
+def test_a_private_key_of_a_body_goes_to_its_end_however_long_it_takes(form: str) -> None:
+    lines, key = long_key(CARRIED_OF_STREAM + 9_000)
+    body = json.dumps({"text": f"so {key} it is", "b": "tea"}).encode()
+    if form == "source":
+        body = b"\n".join(b'write("%b")' % it.encode() for it in key.split("\n")) + b" it is"
+    if form == "deltas":
+        frame = b'data: {"type":"content_block_delta","index":%d,"delta":{"text":"%b"}}\n\n'
+        said = [
+            body[at : at + 999].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            for at in range(0, len(body), 999)
+        ]
+        body = b"".join(frame % (1, it) + frame % (0, b"tea") for it in said)
+    late = CARRIED_OF_STREAM + 5_000
+    quote = body.rfind(b'"', late - 2_000, late) + 1 or late
+    found, clean = Holding(Scrubber(b"k" * 32)), b""
+    for begin, end in pairwise((0, 2_000, quote, quote + 7, len(body) - 50, len(body))):
+        found.add(Happened(ONE, UpstreamChunkReceived(1, body[begin:end])))
+        clean += b"".join(one.clean or b"" for one in found.ready(HELD_SECONDS))
+    assert len(clean) == len(body)
+    assert not any(it in clean.decode() for it in lines)
+    assert clean.count(b" it is") == 1
+    assert clean.count(b'"tea"') == body.count(b'"tea"')
 
 
 def test_what_is_read_of_another_file_has_nothing_before_it() -> None:

@@ -39,6 +39,26 @@ def test_a_body_with_a_secret_says_the_same_without_it_in_the_same_codings(codin
     assert clean == recoded(codings, BODIES[codings], scrubber())
 
 
+NAMED = b"\x1f\x8b\x08\x08" + bytes(6) + b"x-%b\0" % KEY + gzip.compress(b"tea")[10:]
+SKIPPED = b"\x50\x2a\x4d\x18" + len(KEY).to_bytes(4, "little") + KEY + zstandard.compress(b"tea")
+
+
+@pytest.mark.spec("journal.encoded", "journal.secrets")
+@pytest.mark.parametrize(
+    ("codings", "body"),
+    [
+        (("gzip",), NAMED),
+        (("zstd",), SKIPPED),
+        (("gzip", "br"), brotli.compress(NAMED)),
+        (("identity", "gzip"), NAMED),
+    ],
+    ids=str,
+)
+def test_a_secret_beside_the_text_goes(codings: tuple[str, ...], body: bytes) -> None:
+    assert undone(codings, body) == (b"tea", True)
+    assert recoded(codings, body, scrubber()) == done(codings, b"tea")
+
+
 @pytest.mark.spec("journal.encoded")
 @given(st.binary(max_size=300), st.lists(st.sampled_from(CODINGS), max_size=3).map(tuple))
 def test_a_body_without_a_secret_is_kept_byte_for_byte(text: bytes, codings: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loom_shell.replay.escapes import depths
 from loom_shell.replay.scrubbing import Scrubber
 from loom_shell.simulator.frames import block_frames
 from tests.support import planted
@@ -94,6 +95,15 @@ def test_a_credential_in_a_query_goes() -> None:
 
 
 @pytest.mark.spec("journal.secrets")
+def test_a_credential_of_a_query_is_looked_for_everywhere_and_a_word_of_one_is_not() -> None:
+    scrub = scrubber()
+    scrub.target(b"/v1/files?api_key=plain%2Fwords7&sort_key=created_at")
+    clean = scrub.content(b'{"a":"plain%2Fwords7","b":"plain\\/words7","c":"created_at"}')
+    assert b"words7" not in clean
+    assert json.loads(clean)["c"] == "created_at"
+
+
+@pytest.mark.spec("journal.secrets")
 @pytest.mark.parametrize("step", [1, 5, 17, 25])
 def test_a_secret_that_the_model_said_in_pieces_goes(step: int) -> None:
     said = f"The key is {KEY}, keep it."
@@ -119,6 +129,15 @@ def test_what_looks_like_the_beginning_of_a_private_key_takes_no_more_than_its_s
     assert b"PRIVATE" not in clean
 
 
+@pytest.mark.spec("journal.secrets")
+def test_of_a_text_that_is_no_json_all_that_follows_a_private_key_goes() -> None:
+    lines = planted.PRIVATE.split("\n")
+    quoted = f'See "{lines[0]}", "b": "{lines[1]}"'
+    assert scrubber().text(quoted).startswith('See "[redacted')
+    assert not planted.shows(planted.PRIVATE, scrubber().text(quoted))
+    assert json.loads(scrubber().text(json.dumps({"a": lines[0], "b": 1})))["b"] == 1
+
+
 def test_of_a_part_that_ends_in_a_secret_the_rest_goes_with_the_next() -> None:
     scrub, whole = scrubber(), f"x {KEY} y".encode()
     for cut in range(len(whole)):
@@ -127,6 +146,18 @@ def test_of_a_part_that_ends_in_a_secret_the_rest_goes_with_the_next() -> None:
         assert KEY.encode() not in first + rest
         # Of what is left the beginning of the pattern alone may be to be seen.
         assert b"AAAA" not in first + rest
+
+
+@pytest.mark.spec("journal.secrets")
+def test_an_escape_of_an_escape_hides_no_half_of_a_secret_wherever_it_is_cut() -> None:
+    secret = text = "AKIAIOSFODNN7EXAMPLE"
+    for _ in range(3):
+        text = "".join(f"\\u{ord(letter):04x}" for letter in text)
+    for cut in range(1, len(text), 5):
+        halves = text[:cut].encode(), text[cut:].encode()
+        scrub = scrubber()
+        clean = (scrub.body(halves[0], is_whole=False) + scrub.body(halves[1], halves[0])).decode()
+        assert not any(planted.shows(secret, it.text) for it in depths(clean))
 
 
 @given(st.sampled_from(SECRETS), st.integers(1, 40_000))

@@ -1,5 +1,4 @@
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -76,11 +75,32 @@ def test_a_fault_of_its_own_ends_it_with_a_reason(tmp_path: Path) -> None:
     assert "'int'" in process.end()
 
 
+def ended(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, count: int) -> str:
+    """Why a writer ended that may hang for a second, and does something else first."""
+    code = (
+        f"import time; from loom_shell.replay import writer\nwriter.MOST_SECONDS = 1\n{code}\nwriter.main()"
+    )
+    monkeypatch.setattr(module, "_RUN", code)
+    process = WriterProcess(folder, Bounds())
+    handed(process, *[(X, RequestEnded(number)) for number in range(count)])
+    return process.end()
+
+
 @pytest.mark.spec("journal.apart")
 def test_one_that_hangs_outlives_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hanging = "from loom_shell.replay import writer; writer.MOST_SECONDS = 1; writer.Writer.take = hang"
-    code = f"import time\ndef hang(*_): time.sleep(60)\n{hanging}; writer.main()"
-    monkeypatch.setattr(module, "_RUN", code)
-    process = WriterProcess(tmp_path / "j", Bounds())
-    handed(process, (X, NAMED))
-    assert process.end() == f"its writer ended with status {-signal.SIGALRM}"
+    code = "def hang(*_): time.sleep(60)\nwriter.Writer.take = hang"
+    assert ended(tmp_path / "j", monkeypatch, code, 1) == "its writer hung, and ended itself"
+
+
+@pytest.mark.spec("journal.killed")
+@pytest.mark.parametrize("slow", ["add", "ready"])
+def test_one_that_has_much_to_do_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    add = "add = writer.Holding.add\ndef slow(*it): time.sleep(0.5); add(*it)\nwriter.Holding.add = slow"
+    ready = (
+        "ready = writer.Holding.ready\ndef slow(*it):\n for one in ready(*it): time.sleep(0.5); yield one\n"
+        "writer.Holding.ready = slow"
+    )
+    assert ended(tmp_path / "j", monkeypatch, {"add": add, "ready": ready}[slow], 4) == ""
+    assert len(list(recorded(tmp_path / "j"))) == 4
