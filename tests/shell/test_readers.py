@@ -10,6 +10,7 @@ import pytest
 
 from loom_core.actions import WatchFile
 from loom_shell import readers as module
+from loom_shell import transcripts
 from loom_shell.config import Config, load
 from loom_shell.driver import Driver
 from loom_shell.log import Log
@@ -117,6 +118,7 @@ async def test_whatever_fails_at_the_end_another_process_may_read_on(
     first.watch(WatchFile(SESSION, str(transcript)))
     await until(lambda: said(config) == ["one"])
     monkeypatch.setattr(Transcripts, "leave", fault)
+    monkeypatch.setattr(transcripts, "START_SECONDS", 0.1)
     with pytest.raises(OSError, match="leaving failed"):
         await first.aclose()
     monkeypatch.undo()

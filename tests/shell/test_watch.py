@@ -14,13 +14,13 @@ from loom_core.events import TimerFired
 from loom_core.transcript import IDLE, SILENT
 from loom_core.values import TranscriptKey
 from loom_shell import seeking, watch
-from loom_shell.driver import Driver
 from loom_shell.redis_url import Redis, redis
 from loom_shell.stream import STREAM
 from loom_shell.transcript_roots import Roots
 from tests.support.store import valkey
 from tests.support.writer import (
     SESSION,
+    Watched,
     Writer,
     arrives,
     bytewise,
@@ -222,15 +222,16 @@ async def test_a_subagents_file_that_was_left_is_followed_again_once_it_has_grow
         await other.append(agent, said(0))
         one.name(path)
         await arrives(direct, [said(0)])
-        _pass_an_hour(one.driver, agent)
-        assert one.watcher.status().files == 1
+        await holds(lambda: _is_left(one, agent, 1))
         await other.append(agent, said(1))
         one.name(path)
         await arrives(direct, [said(0), said(1)])
 
 
-def _pass_an_hour(driver: Driver, path: Path) -> None:
-    driver.dispatch(TranscriptKey(str(path)), TimerFired(driver.now() + SILENT, IDLE))
+def _is_left(one: Watched, path: Path, files: int) -> bool:
+    """After an hour of silence, of which nothing comes while lines are still being published."""
+    one.driver.dispatch(TranscriptKey(str(path)), TimerFired(one.driver.now() + SILENT, IDLE))
+    return one.watcher.status().files == files
 
 
 @pytest.mark.spec("watcher.idle")
@@ -241,8 +242,7 @@ async def test_after_a_silent_hour_it_is_left_and_the_next_request_wakes_it(
         one.name(path)
         await other.append(path, said(0))
         await arrives(direct, [said(0)])
-        _pass_an_hour(one.driver, path)
-        assert one.watcher.status().files == 0
+        await holds(lambda: _is_left(one, path, 0))
         assert one.driver.states() == {}
         await holds(lambda: str(path) not in _open_files())
         await other.append(path, said(1))
@@ -327,7 +327,7 @@ async def test_the_files_at_a_time_are_bounded(
         followed, beyond = [], []
         for each in paths:
             (followed if each.stem in _sessions(direct) else beyond).append(each)
-        _pass_an_hour(one.driver, followed[0])
+        await holds(lambda: _is_left(one, followed[0], 1))
         one.name(beyond[0], beyond[0].stem)
         await holds(lambda: _sessions(direct) == {it.stem for it in (*followed, beyond[0])})
 

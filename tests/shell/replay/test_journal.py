@@ -35,7 +35,7 @@ from loom_shell.replay.running import stepped
 from tests.support import planted
 from tests.support.conversations import answer, prompt
 from tests.support.journalled import Live
-from tests.support.journals import MEASURED, fills_the_disk, journal, ordered, written
+from tests.support.journals import MEASURED, fills_the_disk, journal, ordered, writing, written
 from tests.support.recordings import STORIES, asked, tool_loop
 from tests.support.weaving import MAIN, WHOSE
 
@@ -162,7 +162,7 @@ def test_a_journal_holds_no_secret_however_it_came(
     lines = {key: draw(planted.nested(text, depth + 1)) for key in "ab"}
     said_then = done(codings, draw(planted.streamed(draw(planted.nested(text, depth)))))
     with TemporaryDirectory() as folder:
-        with journal(Path(folder, "j")) as book:
+        with writing(Path(folder, "j")) as book:
             live = Live(book)
             up = done(codings, lines["a"].encode("utf-8", "surrogatepass"))
             key = live.asks(up, (*WHOSE, MAIN, *named), cut=draw(st.integers(7, 90)))
