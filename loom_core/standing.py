@@ -73,11 +73,6 @@ def decided(subject: Subject, answers: Answers) -> Decided:
     return _known(fields) if sum(map(len, filter(None, fields))) <= _LARGEST else _read(fields)
 
 
-def decisions(subject: Subject, answers: Answers) -> tuple[Decision | None, ...]:
-    """The same, one by one."""
-    return decided(subject, answers).all
-
-
 def used_at(subject: Subject, answers: Answers) -> int:
     """When the conversation was last woven, to a minute; 0 if nobody knows."""
     used = answers.fields.get(ledger.used_field(subject.conversation.root), "")

@@ -41,12 +41,12 @@ def edits(body: bytes, conversation: Conversation, woven: Woven) -> tuple[Edit, 
         return ()
     added: dict[int, tuple[Anchor, bytes]] = {}
     for anchor, text in woven.decided:
-        if text and anchor.place not in added and (block := _further(text)):
-            added[anchor.place] = (anchor, block)
+        if text and anchor.place not in added and (block := _block(text)):
+            added[anchor.place] = (anchor, b"," + block)
     newest = conversation.newest
-    if newest and conversation.last_marker < newest.place and (block := _further(woven.ephemeral)):
+    if newest and conversation.last_marker < newest.place and (block := _block(woven.ephemeral)):
         _, before = added.get(newest.place, (newest, b""))
-        added[newest.place] = (newest, before + block)
+        added[newest.place] = (newest, before + b"," + block)
     found: list[Edit] = []
     for place, (anchor, blocks) in added.items():
         if anchor.opens < 0:
@@ -56,13 +56,6 @@ def edits(body: bytes, conversation: Conversation, woven: Woven) -> tuple[Edit, 
     if identity := _block(woven.identity):
         found += _into(conversation.system, identity)
     return tuple(found)
-
-
-@recurring
-def _further(text: str) -> bytes:
-    """A text block as one more of a list."""
-    block = _block(text)
-    return b"," + block if block else b""
 
 
 @recurring

@@ -23,7 +23,7 @@ from loom_core.ledger import Decision, Pin
 from loom_core.lookup import Answers, Entry, Question, Reading, Recalled
 from loom_core.outgoing import Taken, is_whole, path_of
 from loom_core.profile import Life, Profile
-from loom_core.standing import PRECISE, Standing, decisions, going_up, pin_of, strange, unwoven, used_at
+from loom_core.standing import PRECISE, Standing, decided, going_up, pin_of, strange, unwoven, used_at
 from loom_core.subject import Subject, decides, scope_of, system_mark
 
 IDLE = 3_600 * 1_000_000_000
@@ -156,7 +156,7 @@ def _known(subject: Subject, profile: Profile, answers: Answers, at: int) -> Fol
     query = subject.call.prompt.strip()[:MAX_QUERY]
     if _undecided(subject, answers) and profile.memories.on and query:
         rules = profile.memories
-        woven = (ident for decision in decisions(subject, answers) if decision for ident in decision.ids)
+        woven = (ident for decision in decided(subject, answers).all if decision for ident in decision.ids)
         question = Question(
             query,
             scope=profile.name,
@@ -185,7 +185,7 @@ def _deciding(
         entries.append(Entry(ledger.identity_field(root), ledger.encode(pin), stood))
     if newest := _undecided(subject, answers):
         memorables = next(iter(answers.lists.values()), ())
-        before = tuple(decision for decision in decisions(subject, answers) if decision)
+        before = tuple(decision for decision in decided(subject, answers).all if decision)
         decision = compose.sticky(profile, answers, memorables, recalled or Recalled(), before)
         entries.append(Entry(newest, ledger.encode(decision)))
     if compacting.is_undecided(subject, answers):
@@ -203,7 +203,7 @@ def _entombed(subject: Subject, answers: Answers, forgotten: tuple[str, ...]) ->
     """Tombstones in the place of decisions with a deleted memory in them: one cache miss is accepted."""
     if not forgotten:
         return
-    for name, decision in zip(subject.names, decisions(subject, answers), strict=True):
+    for name, decision in zip(subject.names, decided(subject, answers).all, strict=True):
         gone = next((ident for ident in forgotten if decision and ident in decision.ids), "")
         if decision and gone:
             yield Entry(name, ledger.encode(ledger.entomb(decision, gone)), answers.fields[name])

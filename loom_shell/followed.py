@@ -1,7 +1,7 @@
 """One transcript that is followed: what its machine orders is done, and what came of it is told to it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from loom_core.events import (
     PositionLoaded,
     ReadFailed,
 )
+from loom_core.position import Position
 from loom_core.values import TranscriptKey
 from loom_shell.bus import Bus, BusTroubleError
 from loom_shell.driver import Driver
@@ -108,31 +109,31 @@ class Followed:
         task.add_done_callback(self._means.tasks.discard)
 
     async def _load(self) -> None:
+        found = await self._stands(self._means.bus.mark(str(self.path)))
+        if found is not None:
+            self.tell(PositionLoaded(self._now(), found))
+
+    async def _stands(self, asked: Awaitable[str]) -> Position | None:
+        """The position that the store says stands; None if it says none, which is told then."""
         self.is_settled = False
         try:
-            self.mark = await self._means.bus.mark(str(self.path))
+            self.mark = await asked
         except BusTroubleError as trouble:
             self.tell(BusFailed(self._now(), str(trouble)))
-            return
+            return None
         self.is_settled = True
         found = position.decode(self.mark)
         self._offset = found.offset
-        self.tell(PositionLoaded(self._now(), found))
+        return found
 
     async def _publish(self, order: Publish) -> None:
-        self.is_settled = False
         # A mark that is none of ours is expected as it stands.
         is_it = position.decode(self.mark) == order.expected
         expected = self.mark if is_it else position.encode(order.expected)
         mark = position.encode(order.position)
-        try:
-            self.mark = await self._means.bus.advance(str(self.path), expected, mark, order.lines)
-        except BusTroubleError as trouble:
-            self.tell(BusFailed(self._now(), str(trouble)))
+        found = await self._stands(self._means.bus.advance(str(self.path), expected, mark, order.lines))
+        if found is None:
             return
-        self.is_settled = True
-        found = position.decode(self.mark)
-        self._offset = found.offset
         if self.mark == mark:
             self._means.published += len(order.lines)
             self.tell(LinesPublished(self._now()))

@@ -32,6 +32,15 @@ def opened(path: Path, until: float, *, anywhere: bool = False) -> sqlite3.Conne
     return db
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands there now; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _claim(path: Path) -> None:
     """Make the file before SQLite does, with our mode; its -wal and -shm files take that over."""
     # Opening a pipe that nobody writes to would wait without O_NONBLOCK.

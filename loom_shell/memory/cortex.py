@@ -18,6 +18,7 @@ from loom_core.lookup import Memory, Question, Recalled
 from loom_shell.memory import items, rows, schema
 from loom_shell.memory.port import TIMED_OUT, MemoryTroubleError, NewMemory
 from loom_shell.memory.verbatim import storable, within
+from loom_shell.sqlite_file import identity
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -150,11 +151,11 @@ class Cortex:
     @contextmanager
     def _bounded(self, until: int) -> Iterator[sqlite3.Connection]:
         """The connection, on which nothing goes on for longer than `until` (monotonic nanoseconds)."""
-        if self._db is not None and schema.identity(self.path) != self._file:
+        if self._db is not None and identity(self.path) != self._file:
             self._let_go()
         if self._db is None:
             self._db = schema.opened(self.path, until)
-            self._file = schema.identity(self.path)
+            self._file = identity(self.path)
         db = self._db
         db.execute(f"PRAGMA busy_timeout = {round(schema.seconds_until(until) * 1_000) + 1}")
         db.set_progress_handler(lambda: time.monotonic_ns() > until, EVERY)

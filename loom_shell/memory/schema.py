@@ -75,15 +75,6 @@ def seconds_until(until: int) -> float:
     return max(0.001, (until - time.monotonic_ns()) / 1e9)
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands there now; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if _state(db) == (APPLICATION, len(STEPS)):
         return

@@ -14,10 +14,11 @@ from attrs import evolve
 from sqlalchemy import Connection, Engine
 
 from loom_shell.scribe import schema, statements
-from loom_shell.scribe.engine import WRITES, cut, engine, identity
+from loom_shell.scribe.engine import WRITES, cut, engine
 from loom_shell.scribe.rows import Row, Usage
 from loom_shell.scribe.trouble import DatabaseTroubleError, NoDatabaseError, is_refusal, shown, trouble
 from loom_shell.scribe_url import Postgres
+from loom_shell.sqlite_file import identity
 
 Told = tuple[Row, Usage | None]
 Line = Row

@@ -36,15 +36,6 @@ def engine(place: Postgres | Path) -> Engine:
     return made
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands there now; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def cut(driver: Any) -> None:  # noqa: ANN401 - a connection of either driver
     """Make what goes on at a driver's connection fail, from another thread."""
     if isinstance(driver, sqlite3.Connection):

@@ -11,7 +11,7 @@ from loom_core.events import RequestReceived
 from loom_core.ledger import Decision, Pin
 from loom_core.lookup import Answers
 from loom_core.outgoing import Taken, path_of
-from loom_core.standing import UNKNOWN, Standing, decisions, going_up, pin_of, unwoven
+from loom_core.standing import UNKNOWN, Standing, decided, going_up, pin_of, unwoven
 from loom_core.subject import Subject, scope_of, system_mark
 from loom_core.wrapper import reminder
 from tests.support.conversations import MARKER, answer, prompt, text
@@ -69,12 +69,12 @@ def test_what_stands_is_woven_and_told_in_tokens() -> None:
 def test_decisions_that_are_too_large_to_be_kept_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     one = subject()
     answers = held(one.conversation, Decision(NOTE), Decision(why="nothing found"))
-    kept = standing.decided(one, answers)
+    kept = decided(one, answers)
     before = standing._known.cache_info().currsize
     monkeypatch.setattr(standing, "_LARGEST", 10)
     other = held(one.conversation, Decision(f"{NOTE}"), Decision(why="nothing was found"))
-    assert standing.decided(one, answers) == kept
-    assert standing.decided(one, other).texts == kept.texts == (NOTE, "")
+    assert decided(one, answers) == kept
+    assert decided(one, other).texts == kept.texts == (NOTE, "")
     assert standing._known.cache_info().currsize == before
 
 
@@ -129,7 +129,7 @@ def test_what_nobody_can_read_in_the_ledger_is_not_woven() -> None:
     answers = held(one.conversation, Decision(NOTE), Decision(NOTE))
     name = ledger.anchor_field(one.conversation.anchors[0].key)
     broken = evolve(answers, fields={**answers.fields, name: '{"text":"no reminder"}'})
-    assert decisions(one, broken) == (None, Decision(NOTE))
+    assert decided(one, broken).all == (None, Decision(NOTE))
     assert texts(body(up(one, broken))).count(NOTE) == 1
     assert pin_of(one, Answers()) is None
     assert up(one, Answers()) is one.taken

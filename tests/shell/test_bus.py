@@ -2,8 +2,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +20,12 @@ from loom_shell.stream import STREAM
 from tests.support.bus import AMPLE, FILE, bus, consumer, everything, line, lines, offsets, well
 from tests.support.embedded import direct as at_socket
 from tests.support.embedded import pid, running
-from tests.support.store import valkey
+from tests.support.store import stopped
 
 pytestmark = pytest.mark.anyio
 PASSWORD = "dummy-password"
 SLACK = 1.0
 """Seconds the end of a cut operation may be late on a shared machine."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey(PASSWORD) as one:
-        yield one
-
-
-@pytest.fixture
-def place(server: ValkeyServer) -> Redis:
-    return redis(f"redis://:{PASSWORD}@127.0.0.1:{server.port}")
-
-
-@pytest.fixture
-def direct(server: ValkeyServer) -> Iterator[Direct]:
-    """The same store, as somebody else uses it; empty."""
-    with Direct(port=server.port, password=PASSWORD, decode_responses=True) as one:
-        one.flushall()
-        yield one
-
-
-@contextmanager
-def stopped(server: ValkeyServer) -> Iterator[None]:
-    assert server._process
-    os.kill(server._process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server._process.pid, signal.SIGCONT)
 
 
 def entries(direct: Direct) -> list[dict[str, str]]:

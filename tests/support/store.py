@@ -1,5 +1,7 @@
 """A real store for tests: Valkey on loopback."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,3 +42,14 @@ def valkey(password: str = "") -> Iterator[ValkeyServer]:
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def stopped(server: ValkeyServer) -> Iterator[None]:
+    """It is there and says nothing."""
+    assert server._process
+    os.kill(server._process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server._process.pid, signal.SIGCONT)

@@ -2,50 +2,25 @@ import json
 from pathlib import Path
 
 import pytest
-from typer import Typer
-from typer.testing import CliRunner, Result
 
 from loom_shell.cli.search import AROUND, search
 from loom_shell.scribe import FILE_NAME, Database
+from tests.support.scribe_shell import ScribeShell
 from tests.support.scribed import told
 
 
-class Shell:
-    """A user at a prompt, with a home of their own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.app = Typer()
-        self.app.command()(search)
-
+class Shell(ScribeShell):
     def store(self, *texts: str, **more: str) -> None:
         database = Database(self.home / FILE_NAME)
         there = database.count() if (self.home / FILE_NAME).exists() else 0
         database.store([told(there + i, text, **more) for i, text in enumerate(texts)])
         database.close()
 
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(self.app, [*words, "--home", str(self.home)])
-
-    def told(self, *words: str) -> list[str]:
-        result = self.run(*words)
-        assert (result.exit_code, result.stderr) == (0, ""), result.output
-        return result.stdout.splitlines()
-
-    def failed(self, *words: str) -> str:
-        result = self.run(*words)
-        assert (result.exit_code, result.stdout) == (1, "")
-        (line,) = result.stderr.splitlines()
-        return line
-
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setenv("TZ", "UTC")
-    for name in ("LOOM_HOME", "LOOM_CONFIG", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Shell(tmp_path / "home")
+    return Shell(tmp_path, search, monkeypatch)
 
 
 @pytest.mark.spec("scribe.search")

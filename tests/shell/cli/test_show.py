@@ -3,13 +3,12 @@ import re
 from pathlib import Path
 
 import pytest
-from typer import Typer
-from typer.testing import CliRunner, Result
 
 from loom_shell.cli.show import place, show
 from loom_shell.config import load
 from loom_shell.scribe import FILE_NAME, Database
 from loom_shell.scribe.database import Told
+from tests.support.scribe_shell import ScribeShell
 from tests.support.scribed import told
 
 
@@ -39,40 +38,16 @@ CONVERSATION = (
 )
 
 
-class Shell:
-    """A user at a prompt, with a home of their own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.app = Typer()
-        self.app.command()(show)
-
+class Shell(ScribeShell):
     def store(self, *lines: Told) -> None:
         database = Database(self.home / FILE_NAME)
         database.store(lines)
         database.close()
 
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(self.app, [*words, "--home", str(self.home)])
-
-    def told(self, *words: str) -> list[str]:
-        result = self.run(*words)
-        assert (result.exit_code, result.stderr) == (0, ""), result.output
-        return result.stdout.splitlines()
-
-    def failed(self, *words: str) -> str:
-        result = self.run(*words)
-        assert (result.exit_code, result.stdout) == (1, "")
-        (line,) = result.stderr.splitlines()
-        return line
-
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    for name in ("LOOM_HOME", "LOOM_CONFIG", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return Shell(tmp_path / "home")
+    return Shell(tmp_path, show, monkeypatch)
 
 
 @pytest.mark.spec("scribe.show")

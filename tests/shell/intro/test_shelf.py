@@ -10,16 +10,9 @@ from loom_core.lookup import Reading
 from loom_shell.intro.shelf import MAX_TEXT, SECONDS, Shelf, ShelfTroubleError
 from loom_shell.redis_url import Redis
 from loom_shell.store import Store
-from tests.support.store import valkey
 
 pytestmark = pytest.mark.anyio
 KEY = "intro:memorables:s"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey() as it:
-        yield it
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,22 +16,17 @@ from tests.support.store import valkey
 from tests.support.wire import until
 
 pytestmark = pytest.mark.anyio
+PASSWORD = "a-password"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey("a-password") as it:
-        yield it
-
-
-def place(server: ValkeyServer, password: str = "a-password") -> Redis:
+def place(server: ValkeyServer, password: str = PASSWORD) -> Redis:
     return Redis("127.0.0.1", server.port, 0, "", Secret(password))
 
 
 @pytest.mark.spec("intro.stored")
 async def test_sessions_are_heard_as_they_are_said(server: ValkeyServer) -> None:
     stored = Stored(place(server))
-    with Direct(port=server.port, password="a-password", protocol=2) as direct:
+    with Direct(port=server.port, password=PASSWORD, protocol=2) as direct:
         async with asyncio.timeout(15), aclosing(stored.sessions()) as sessions:
             assert await anext(sessions) == ""
             for channel in (
@@ -53,7 +47,7 @@ async def test_a_store_that_is_silent_and_well_is_listened_to_on_and_on(
 ) -> None:
     monkeypatch.setattr(module, "QUIET_SECONDS", 0.2)
     stored = Stored(place(server))
-    with Direct(port=server.port, password="a-password", protocol=2) as direct:
+    with Direct(port=server.port, password=PASSWORD, protocol=2) as direct:
 
         def pings() -> int:
             return int(direct.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])

@@ -163,17 +163,6 @@ def test_troubles_of_the_system_and_of_names_are_told() -> None:
     assert "makes no sense" in schema.trouble(ValueError("embedded null byte"), Path("x"))
 
 
-def test_a_file_is_known_by_what_it_is_and_not_by_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    assert schema.identity(path) is None
-    path.touch()
-    first = schema.identity(path)
-    # The second exists before the first goes, so that it cannot get its number.
-    (tmp_path / "y").touch()
-    (tmp_path / "y").replace(path)
-    assert schema.identity(path) not in {None, first}
-
-
 @pytest.mark.spec("memory.version", "memory.include-forgotten")
 def test_a_file_of_the_first_version_keeps_what_it_has_and_what_it_forgot(
     path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,16 +22,9 @@ from loom_shell.scribe_url import Postgres, postgres
 from loom_shell.stream import BusTroubleError, Entry
 from tests.support.postgres import Server
 from tests.support.scribed import entry, published
-from tests.support.store import valkey
 
 pytestmark = pytest.mark.anyio
 AMPLE = 15.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with valkey() as running:
-        yield running
 
 
 @pytest.fixture
